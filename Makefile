@@ -1,0 +1,46 @@
+# B3OS: `make up` starts everything, `make test` passes everything. Both install what they need into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+CORES := $(wildcard b3os/_speedups/*.pyx b3os/_speedups/*.pxd)
+
+.PHONY: up setup test lint bench clean demo-chain lock
+
+up: setup
+	@exec $(BIN)/b3os up $(ARGS)
+
+setup: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml setup.py $(CORES)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check uv 2>/dev/null || echo "uv not available: installing with pip"
+	@if [ -x $(BIN)/uv ]; then \
+	  VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install -q -r requirements.lock && \
+	  VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install -q --no-deps --no-build-isolation -e . ; \
+	else \
+	  $(BIN)/python -m pip install -q -r requirements.lock && \
+	  $(BIN)/python -m pip install -q --no-deps --no-build-isolation -e . ; \
+	fi
+	@$(BIN)/python setup.py -q build_ext --inplace
+	@touch $@
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest -q
+
+bench: setup
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf build *.egg-info .venv .mypy_cache .ruff_cache .pytest_cache b3os/_speedups/*.so
+
+lock:
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header --extra dev pyproject.toml -o requirements.lock
+
+demo-chain: setup
+	@$(BIN)/python -m demo.chain

@@ -1,0 +1,48 @@
+"""JSON logging: one object a line on stderr, encoded by msgspec.
+
+Messages are constant; what varies goes into fields: `log.info("task duplicate", extra={"task_id": task.id})`.
+"""
+
+import logging
+import sys
+from typing import Any
+
+import msgspec
+
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+#: Attributes that every LogRecord has; what a record has beyond them came in through `extra`.
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_encode = msgspec.json.Encoder(enc_hook=str).encode
+
+
+class JsonFormatter(logging.Formatter):
+    """Format a record as one line of JSON with the time in milliseconds since 1970."""
+
+    def __init__(self, process: str) -> None:
+        super().__init__()
+        self._process = process
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": int(record.created * 1000),
+            "level": record.levelname.lower(),
+            "process": self._process,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line.update((key, value) for key, value in vars(record).items() if key not in _STANDARD)
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return _encode(line).decode("utf-8", "replace")
+
+
+def setup(level: str, process: str) -> None:
+    """Send every logger of this process to stderr as JSON; unknown levels count as info."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter(process))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(LEVELS.get(level.lower(), logging.INFO))
+    for noisy in ("_granian", "asyncio", "aiohttp"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -1,0 +1,55 @@
+"""Every Prometheus metric of B3OS, declared once with its unit and meaning; other modules move them."""
+
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
+
+#: Seconds; fine where our budgets are (0.5 ms to 10 ms), coarse above.
+LATENCY_BUCKETS_S = (
+    0.0005,
+    0.001,
+    0.002,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+)
+
+HTTP_REQUESTS = Counter("b3os_http_requests", "Requests answered by the API", ["route", "method", "status"])
+HTTP_SECONDS = Histogram(
+    "b3os_http_request_seconds", "Time to answer an API request", ["route"], buckets=LATENCY_BUCKETS_S
+)
+SSE_STREAMS = Gauge("b3os_sse_streams", "Open event streams")
+SSE_EVENTS = Counter("b3os_sse_events", "Run events sent to clients")
+
+TRIGGERS = Gauge("b3os_triggers", "Active triggers in the index")
+EVENTS = Counter("b3os_events", "Outside events seen by the master", ["source"])
+MATCHES = Counter("b3os_matches", "Events that satisfied a trigger", ["source"])
+ADMISSIONS = Counter("b3os_admissions", "Matches by what admission decided", ["status"])
+TICK_SECONDS = Histogram("b3os_tick_seconds", "Time of one master tick", buckets=LATENCY_BUCKETS_S)
+TICKS_LATE = Counter("b3os_ticks_late", "Master ticks that did not end inside their interval")
+CHAIN_HEAD = Gauge("b3os_chain_head_block", "Last block processed", ["chain"])
+
+TASKS = Counter("b3os_tasks", "Queue tasks by lane and what became of them", ["lane", "outcome"])
+RUNS_ACTIVE = Gauge("b3os_runs_active", "Runs held by this worker")
+RUNS = Counter("b3os_runs", "Runs finished by this worker", ["status"])
+NODES = Counter("b3os_nodes", "Node results recorded", ["status"])
+COMMITS = Counter("b3os_commits", "Group commits")
+COMMIT_ROWS = Histogram(
+    "b3os_commit_rows", "Node results in one group commit", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500)
+)
+
+ACTIONS = Counter("b3os_actions", "Actions executed, by type and error code (empty: success)", ["type", "code"])
+ACTION_SECONDS = Histogram("b3os_action_seconds", "Time of one action", ["provider"], buckets=LATENCY_BUCKETS_S)
+HEALTH = Gauge("b3os_health", "Last verdict of a probe: 1 healthy, 0 not", ["probe"])
+
+
+def exposition() -> tuple[bytes, str]:
+    """Return the body and content type of a /metrics answer."""
+    return generate_latest(), CONTENT_TYPE_LATEST

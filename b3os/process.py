@@ -1,0 +1,91 @@
+"""What every process of B3OS has in common: its event loop, stop signal, ready line and HTTP server.
+
+An entry point reads: load settings, set up logs, `run(main)`; `main` gets the event that SIGTERM or SIGINT
+sets, calls `tell_ready` once it can do its work, and returns soon after the event is set.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import uvloop
+from granian.constants import Interfaces
+from granian.server.embed import Server
+
+#: Connections waiting to be accepted.
+BACKLOG = 2048
+#: Open requests, streams included: a stream counts for as long as it lives.
+BACKPRESSURE = 20_000
+#: Streams get this long to send their last event after the stop signal.
+DRAIN_S = 0.05
+#: Requests still running this long after the stop signal are cut.
+STOP_TIMEOUT_S = 5.0
+
+
+def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+    """Run `main(stop)` under uvloop until it returns; SIGTERM and SIGINT set `stop`."""
+
+    async def started() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await main(stop)
+
+    uvloop.run(started())
+
+
+def tell_ready(fd: int) -> None:
+    """Write the ready line to the supervisor's pipe and close it; -1 means that nobody listens."""
+    if fd < 0:
+        return
+    try:
+        os.write(fd, b"ready\n")
+    finally:
+        os.close(fd)
+
+
+async def serve_asgi(
+    app: Any, host: str, port: int, stop: asyncio.Event, *, on_ready: Callable[[], None] | None = None
+) -> None:
+    """Serve an ASGI app (no lifespan) until `stop` is set; `on_ready` is called once the port accepts."""
+    server = Server(
+        app,
+        address=host,
+        port=port,
+        interface=Interfaces.ASGINL,
+        backlog=BACKLOG,
+        backpressure=BACKPRESSURE,
+        log_enabled=False,
+    )
+    serving = asyncio.ensure_future(server.serve())
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        await _until_accepting(host, port, serving)
+        if on_ready is not None:
+            on_ready()
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        if not serving.done():
+            await asyncio.sleep(DRAIN_S)
+            server.stop()  # type: ignore[no-untyped-call]  # granian leaves it unannotated
+            await asyncio.wait({serving}, timeout=STOP_TIMEOUT_S)
+            serving.cancel()
+    if serving.done() and not serving.cancelled():
+        serving.result()
+
+
+async def _until_accepting(host: str, port: int, serving: asyncio.Future[Any]) -> None:
+    """Return once the port takes a connection; raises what the server raised if it could not start."""
+    while not serving.done():
+        try:
+            _, writer = await asyncio.open_connection(host, port)
+        except OSError:
+            await asyncio.sleep(0.005)
+        else:
+            writer.close()
+            return
+    serving.result()

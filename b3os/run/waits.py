@@ -1,0 +1,38 @@
+"""How long `delay` and `wait` last."""
+
+import re
+from typing import Any
+
+from b3os.errors import BadInput
+
+WEEK_MS = 7 * 24 * 3600 * 1000
+WAIT_DEFAULT_MS = 300_000
+WAIT_MIN_MS = 1000
+UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_DURATION = re.compile(r"(\d{1,9})(ms|s|m|h|d)", re.ASCII)
+
+
+def delay_ms(payload: dict[str, Any]) -> int:
+    """Read `delayMs`, or `duration` such as "15m"; 0 to 7 days."""
+    raw = payload.get("delayMs")
+    if raw is None:
+        match = _DURATION.fullmatch(str(payload.get("duration", "")))
+        if match is None:
+            raise BadInput('`delayMs` is missing: give milliseconds, or `duration` such as "15m"', code=400315)
+        raw = int(match[1]) * UNITS_MS[match[2]]
+    return _bounded("delayMs", raw, 0)
+
+
+def wait_timeout_ms(payload: dict[str, Any]) -> int:
+    """Read `timeoutMs`: 1 s to 7 days, 5 minutes unless said."""
+    return _bounded("timeoutMs", payload.get("timeoutMs", WAIT_DEFAULT_MS), WAIT_MIN_MS)
+
+
+def _bounded(name: str, raw: Any, least: int) -> int:
+    try:
+        value = int(raw)
+    except (TypeError, ValueError):
+        value = -1
+    if not least <= value <= WEEK_MS:
+        raise BadInput(f"`{name}` is a whole number of milliseconds from {least} to {WEEK_MS}", code=400315)
+    return value

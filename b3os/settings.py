@@ -1,0 +1,88 @@
+"""Every setting, declared once with its help. Only this module and `__main__` files read the environment."""
+
+import os
+from collections.abc import Mapping
+
+import msgspec
+
+from b3os.errors import BadInput
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """One setting: the field of `Settings`, its environment variable, what it does."""
+
+    field: str
+    env: str
+    help: str
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("database_url", "DATABASE_URL", "PostgreSQL 15 to 18 for the engine's role"),
+    Setting(
+        "app_database_url",
+        "APP_DATABASE_URL",
+        "the same database for the API's unprivileged role; empty: DATABASE_URL with SET ROLE b3os_app",
+    ),
+    Setting("redis_ops_url", "REDIS_OPS_URL", "Redis or Valkey for the queue and run streams (noeviction)"),
+    Setting("redis_data_url", "REDIS_DATA_URL", "Redis or Valkey for the cache (evictable)"),
+    Setting("host", "B3OS_HOST", "address the API listens on"),
+    Setting("port", "B3OS_PORT", "port the API listens on"),
+    Setting("actions_url", "B3OS_ACTIONS_URL", "where workers reach the actions process"),
+    Setting("actions_port", "B3OS_ACTIONS_PORT", "port the actions process listens on, loopback only"),
+    Setting("internal_key", "B3OS_INTERNAL_KEY", "shared secret between workers and the actions process"),
+    Setting("master_key", "B3OS_MASTER_KEY", "32 bytes in base64 that wrap every organization's data key"),
+    Setting("keystore_dir", "B3OS_KEYSTORE_DIR", "folder of the local encrypted keystore (development only)"),
+    Setting("keystore_password", "B3OS_KEYSTORE_PASSWORD", "password of the local keystore"),
+    Setting(
+        "chains",
+        "B3OS_CHAINS",
+        'more EVM chains, JSON: [{"id":31337,"name":"local","rpcUrls":["http://127.0.0.1:8545"],"confirmations":0}]',
+    ),
+    Setting(
+        "egress_allow",
+        "B3OS_EGRESS_ALLOW",
+        "private hosts and ranges that outgoing requests may reach, comma separated (host, host:port or CIDR)",
+    ),
+    Setting(
+        "provider_urls",
+        "B3OS_PROVIDER_URLS",
+        'other base URLs for providers, JSON: {"slack":"https://slack.example/api"}',
+    ),
+    Setting("log_level", "B3OS_LOG_LEVEL", "debug, info, warning or error"),
+    Setting("metrics_port", "B3OS_METRICS_PORT", "port of /metrics and /healthz of this process; 0: none"),
+    Setting("ready_fd", "B3OS_READY_FD", "file descriptor that gets one line when the process is ready; -1: none"),
+)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings of one process, typed and checked."""
+
+    database_url: str = ""
+    app_database_url: str = ""
+    redis_ops_url: str = ""
+    redis_data_url: str = ""
+    host: str = "127.0.0.1"
+    port: int = 8080
+    actions_url: str = "http://127.0.0.1:8081"
+    actions_port: int = 8081
+    internal_key: str = ""
+    master_key: str = ""
+    keystore_dir: str = ""
+    keystore_password: str = ""
+    chains: str = ""
+    egress_allow: str = ""
+    provider_urls: str = ""
+    log_level: str = "info"
+    metrics_port: int = 0
+    ready_fd: int = -1
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read and check the settings; raises BadInput naming the variable that is wrong."""
+    source = os.environ if environ is None else environ
+    found = {s.field: source[s.env] for s in SETTINGS if source.get(s.env)}
+    try:
+        return msgspec.convert(found, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        named = next((s.env for s in SETTINGS if f"$.{s.field}" in str(error)), "a setting")
+        raise BadInput(f"{named} is not valid: {error}. See docs/settings.md.", code=400001) from error

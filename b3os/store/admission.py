@@ -1,0 +1,153 @@
+"""Accepting triggers: receipt, run, cooldown, run limit and source cursor in one transaction.
+
+A workflow without cooldown or run limit needs one statement and locks no shared row. A skipped event (cooldown)
+keeps its receipt, so that a replay of it cannot fire later. The same key twice in one call is a duplicate.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from b3os.store.leases import write_cursor
+from b3os.store.pool import Connection, Pool, transaction
+from b3os.store.statements import load
+
+_SQL = load("admission")
+
+
+class Proposal(msgspec.Struct, frozen=True):
+    """A matched event that wants to become a run. `receipt` makes it happen once; `run_id` is the run's id if so."""
+
+    org_id: str
+    workflow_id: str
+    version: int
+    node_id: str
+    receipt: bytes
+    run_id: str
+    source: str
+    result: dict[str, Any]
+    now_ms: int
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of a proposal: accepted, duplicate (run_id of the first), cooldown, exhausted or inactive."""
+
+    run_id: str
+    status: str
+
+
+class _Limit(msgspec.Struct):
+    cooldown_ms: int
+    remain_runs: int | None
+    last_ms: int | None
+    status: str
+    changed: bool = False
+
+
+async def accept(
+    pool: Pool, proposals: Sequence[Proposal], *, cursor: tuple[str, int, dict[str, Any]] | None = None
+) -> list[Outcome]:
+    """Decide all proposals and move the source's cursor, or nothing at all; StaleEpoch if the lease is lost."""
+    first: dict[tuple[str, bytes], int] = {}
+    for index, proposal in enumerate(proposals):
+        first.setdefault((proposal.org_id, proposal.receipt), index)
+    unique = [proposals[index] for index in first.values()]
+    async with transaction(pool) as db:
+        if cursor is not None:
+            await write_cursor(db, *cursor)
+        decided = dict(zip(first, await _decide(db, unique), strict=True)) if unique else {}
+    outcomes = []
+    for index, proposal in enumerate(proposals):
+        key = (proposal.org_id, proposal.receipt)
+        found = decided[key]
+        repeated = first[key] != index and found.status == "accepted"
+        outcomes.append(Outcome(found.run_id, "duplicate") if repeated else found)
+    return outcomes
+
+
+def _columns(proposals: Sequence[Proposal]) -> list[list[Any]]:
+    return [
+        [p.org_id for p in proposals],
+        [p.workflow_id for p in proposals],
+        [p.version for p in proposals],
+        [p.node_id for p in proposals],
+        [p.receipt for p in proposals],
+        [p.run_id for p in proposals],
+        [p.source for p in proposals],
+        [p.result for p in proposals],
+        [p.now_ms for p in proposals],
+    ]
+
+
+async def _decide(db: Connection, proposals: list[Proposal]) -> list[Outcome]:
+    rows = await db.fetch(_SQL["open"], *_columns(proposals))
+    outcomes = [Outcome(p.run_id, row["status"]) for p, row in zip(proposals, rows, strict=True)]
+    limited = [index for index, outcome in enumerate(outcomes) if outcome.status == "limited"]
+    if limited:
+        chosen = [proposals[index] for index in limited]
+        for index, outcome in zip(limited, await _decide_limited(db, chosen), strict=True):
+            outcomes[index] = outcome
+    repeats = [index for index, outcome in enumerate(outcomes) if outcome.status == "duplicate"]
+    if repeats:
+        known = await _known(db, [proposals[index] for index in repeats])
+        for index in repeats:
+            p = proposals[index]
+            outcomes[index] = Outcome(known.get((p.org_id, p.receipt)) or "", "duplicate")
+    return outcomes
+
+
+async def _known(db: Connection, proposals: list[Proposal]) -> dict[tuple[str, bytes], str | None]:
+    rows = await db.fetch(_SQL["receipts"], [p.org_id for p in proposals], [p.receipt for p in proposals])
+    return {(row["org_id"], row["key"]): row["run_id"] for row in rows}
+
+
+def _judge(limit: _Limit | None, proposal: Proposal) -> str:
+    """Say whether a limited workflow may run now, and count the run if so."""
+    if limit is None or limit.status != "active":
+        return "inactive" if limit is None or limit.remain_runs != 0 else "exhausted"
+    if limit.remain_runs is not None and limit.remain_runs <= 0:
+        return "exhausted"
+    if limit.last_ms is not None and proposal.now_ms - limit.last_ms < limit.cooldown_ms:
+        return "cooldown"
+    limit.last_ms = proposal.now_ms
+    if limit.remain_runs is not None:
+        limit.remain_runs -= 1
+    limit.changed = True
+    return "accepted"
+
+
+async def _decide_limited(db: Connection, proposals: list[Proposal]) -> list[Outcome]:
+    pairs = sorted({(p.org_id, p.workflow_id) for p in proposals})
+    rows = await db.fetch(_SQL["lock_limits"], [org for org, _ in pairs], [wf for _, wf in pairs])
+    limits = {
+        (r["org_id"], r["workflow_id"]): _Limit(r["cooldown_ms"], r["remain_runs"], r["last_ms"], r["status"])
+        for r in rows
+    }
+    known = await _known(db, proposals)  # read after the lock: whoever had it before us has committed
+    outcomes, receipts, runs = [], [], []
+    for p in proposals:
+        if (p.org_id, p.receipt) in known:
+            outcomes.append(Outcome(p.run_id, "duplicate"))
+            continue
+        status = _judge(limits.get((p.org_id, p.workflow_id)), p)
+        outcomes.append(Outcome(p.run_id, status))
+        if status in ("accepted", "cooldown"):
+            receipts.append((p.org_id, p.receipt, p.workflow_id, p.run_id if status == "accepted" else None))
+        if status == "accepted":
+            runs.append(p)
+    if receipts:
+        receipts.sort(key=lambda r: r[:2])
+        await db.execute(_SQL["add_receipts"], *[list(column) for column in zip(*receipts, strict=True)])
+    if runs:
+        await db.execute(_SQL["add_runs"], *_columns(runs))
+        await _save(db, limits)
+    return outcomes
+
+
+async def _save(db: Connection, limits: dict[tuple[str, str], _Limit]) -> None:
+    changed = [(*key, limit.remain_runs, limit.last_ms) for key, limit in limits.items() if limit.changed]
+    await db.execute(_SQL["save_limits"], *[list(column) for column in zip(*changed, strict=True)])
+    spent = [key for key, limit in limits.items() if limit.changed and limit.remain_runs == 0]
+    if spent:
+        await db.execute(_SQL["pause_exhausted"], [org for org, _ in spent], [wf for _, wf in spent])

@@ -1,0 +1,47 @@
+"""Leases of event sources and of the watchdog's leadership, and the cursors that only the lease holder moves."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from b3os.errors import StaleEpoch
+from b3os.store.pool import Connection, Db, Pool
+from b3os.store.statements import load
+
+_SQL = load("leases")
+
+
+async def acquire(pool: Pool, name: str, owner: str, ttl_s: float) -> int | None:
+    """Take or keep a lease; returns its epoch, or None while another owner holds it."""
+    epoch: int | None = await pool.fetchval(_SQL["acquire"], name, owner, float(ttl_s))
+    return epoch
+
+
+async def renew(pool: Pool, owner: str, names: Iterable[str], ttl_s: float) -> set[str]:
+    """Extend the leases still owned; a name that is missing from the answer is lost."""
+    wanted = sorted(names)
+    if not wanted:
+        return set()
+    return {row["name"] for row in await pool.fetch(_SQL["renew"], owner, wanted, float(ttl_s))}
+
+
+async def release(pool: Pool, name: str, owner: str) -> None:
+    """Give a lease up so that another owner can take it at once; its epoch stays."""
+    await pool.execute(_SQL["release"], name, owner)
+
+
+async def read_cursor(pool: Pool, source: str) -> dict[str, Any] | None:
+    """Return the stored position of an event source."""
+    position: dict[str, Any] | None = await pool.fetchval(_SQL["read_cursor"], source)
+    return position
+
+
+async def write_cursor(db: Connection, source: str, epoch: int, position: dict[str, Any]) -> None:
+    """Move a cursor inside the caller's transaction; raises StaleEpoch for anyone but the lease holder."""
+    await check_epoch(db, source, epoch)
+    await db.execute(_SQL["write_cursor"], source, epoch, position)
+
+
+async def check_epoch(db: Db, name: str, epoch: int) -> None:
+    """Raise StaleEpoch unless `epoch` is the lease's newest; it stays so until the transaction ends."""
+    if await db.fetchval(_SQL["check_epoch"], name, epoch) is None:
+        raise StaleEpoch(f"the lease {name} has moved on from epoch {epoch}: stop, and acquire it again")

@@ -1,0 +1,92 @@
+"""The connection pool: jsonb as msgspec, and transactions that see one organization only.
+
+No session state is kept between transactions, so PgBouncer in transaction mode works (statement caching is off
+for it: pass `?statement_cache_size=0` in the URL's place by `open_pool(..., statement_cache_size=0)`).
+"""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+
+import asyncpg  # type: ignore[import-untyped, unused-ignore]
+import msgspec
+
+from b3os.errors import BadInput
+from b3os.store.statements import load
+
+Pool: TypeAlias = "asyncpg.Pool[Any]"
+Connection: TypeAlias = "asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionProxy[Any]"
+Db: TypeAlias = "Pool | Connection"
+
+_SQL = load("pool")
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
+
+
+def _json(value: Any) -> bytes:
+    data = _encode(value)
+    return _NUL.sub(rb"\1\\ufffd", data) if b"\\u0000" in data else data  # jsonb cannot hold U+0000
+
+
+def _jsonb(value: Any) -> bytes:
+    return b"\x01" + _json(value)
+
+
+def json_text(value: Any) -> str | None:
+    """Encode for a text[] parameter that the statement casts to jsonb: a list in jsonb[] would be a dimension."""
+    return None if value is None else _json(value).decode()
+
+
+def _unjsonb(data: bytes) -> Any:
+    return _decode(memoryview(data)[1:])
+
+
+async def _prepare(db: Any) -> None:
+    for name in ("jsonb", "json"):
+        binary = name == "jsonb"
+        await db.set_type_codec(
+            name,
+            schema="pg_catalog",
+            format="binary",
+            encoder=_jsonb if binary else _encode,
+            decoder=_unjsonb if binary else _decode,
+        )
+
+
+async def open_pool(url: str, *, min_size: int = 1, max_size: int = 8, statement_cache_size: int = 200) -> Pool:
+    """Open a pool; `min_size` connections are made at once."""
+    return await asyncpg.create_pool(
+        url,
+        min_size=min_size,
+        max_size=max_size,
+        init=_prepare,
+        statement_cache_size=statement_cache_size,
+        command_timeout=60,
+        server_settings={"application_name": "b3os", "timezone": "UTC"},
+    )
+
+
+@asynccontextmanager
+async def transaction(db: Db) -> AsyncIterator[Connection]:
+    """Run in a transaction: of the pool's next connection, or nested in the one given."""
+    if isinstance(db, asyncpg.Pool):
+        async with db.acquire() as connection, connection.transaction():
+            yield connection
+    else:
+        async with db.transaction():
+            yield db
+
+
+@asynccontextmanager
+async def as_org(pool: Pool, org_id: str) -> AsyncIterator[Connection]:
+    """Run a transaction as the unprivileged role, in which only rows of this organization exist."""
+    if not org_id:
+        raise BadInput("an organization is needed: sign in, or use an API key")
+    async with transaction(pool) as db:
+        await db.execute(_SQL["become_app"])
+        await db.execute(_SQL["set_org"], org_id)
+        yield db

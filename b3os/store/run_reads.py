@@ -1,0 +1,133 @@
+"""Runs as the API sees them: get, list, start by hand, cancel, retry. Every function names the organization."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from b3os.errors import BadInput, Conflict, NotFound
+from b3os.store.pool import Db, transaction
+from b3os.store.statements import load
+
+_SQL = load("run_reads")
+
+
+class Run(msgspec.Struct, frozen=True):
+    """One run with the definition it ran."""
+
+    org_id: str
+    id: str
+    workflow_id: str
+    workflow_version: int
+    status: str
+    trigger_node: str
+    trigger_source: str
+    trigger_result: dict[str, Any]
+    source_run_id: str | None
+    started_at: datetime
+    finished_at: datetime | None
+    epoch: int
+    triggered_by: str
+    is_simulation: bool
+    is_dust_test: bool
+    definition: dict[str, Any] | None
+    workflow_name: str
+
+
+class RunListItem(msgspec.Struct, frozen=True):
+    """One line of the list of runs."""
+
+    org_id: str
+    id: str
+    workflow_id: str
+    workflow_version: int
+    status: str
+    trigger_node: str
+    trigger_source: str
+    source_run_id: str | None
+    started_at: datetime
+    finished_at: datetime | None
+    triggered_by: str
+    is_simulation: bool
+    is_dust_test: bool
+    workflow_name: str
+
+
+class NewRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A run started by hand, by another workflow, or inline (with its own definition and no workflow)."""
+
+    org_id: str
+    id: str
+    now_ms: int
+    workflow_id: str = ""
+    workflow_version: int = 0
+    trigger_node: str = "root"
+    trigger_source: str = "manual"
+    trigger_result: dict[str, Any] = {}
+    triggered_by: str = ""
+    definition: dict[str, Any] | None = None
+    is_simulation: bool = False
+    is_dust_test: bool = False
+    source_run_id: str | None = None
+
+
+async def get_run(db: Db, org_id: str, run_id: str) -> Run:
+    """Return a run; NotFound when it is absent or another organization's."""
+    row = await db.fetchrow(_SQL["get"], org_id, run_id)
+    if row is None:
+        raise NotFound(f"run {run_id} was not found: check the id")
+    return Run(*row.values())
+
+
+async def list_runs(
+    db: Db,
+    org_id: str,
+    *,
+    workflow_id: str | None = None,
+    statuses: list[str] | None = None,
+    limit: int = 20,
+    offset: int = 0,
+) -> list[RunListItem]:
+    """Return runs, newest first; ask for one more than a page to know whether there is a next."""
+    rows = await db.fetch(_SQL["list"], org_id, workflow_id, statuses, limit, offset)
+    return [RunListItem(*row.values()) for row in rows]
+
+
+async def create_run(db: Db, new: NewRun) -> str:
+    """Store a run that was not started by an event; 400079 when the id is taken."""
+    n = new
+    made = await db.fetchval(
+        _SQL["create"],
+        *(n.org_id, n.id, n.workflow_id, n.workflow_version, n.trigger_node, n.trigger_source),
+        *(n.trigger_result, n.triggered_by, n.definition, n.is_simulation, n.is_dust_test),
+        *(n.source_run_id, n.now_ms),
+    )
+    if made is None:
+        raise BadInput(f"run id {n.id} is already used: choose another", code=400079)
+    return n.id
+
+
+async def cancel_run(db: Db, org_id: str, run_id: str) -> Run:
+    """End a running or waiting run; its worker's later writes are refused by the new epoch."""
+    async with transaction(db) as tx:
+        if await tx.fetchval(_SQL["cancel"], org_id, run_id) is None:
+            run = await get_run(tx, org_id, run_id)
+            raise Conflict(f"run {run_id} is already {run.status}: only a running or waiting run can be cancelled")
+        await tx.execute(_SQL["drop_timers"], org_id, run_id)
+        return await get_run(tx, org_id, run_id)
+
+
+async def retry_run(db: Db, org_id: str, run_id: str, *, new_id: str, by: str, now_ms: int) -> Run:
+    """Start a new run that keeps the successful nodes of an ended one and does the others again."""
+    async with transaction(db) as tx:
+        if await tx.fetchval(_SQL["retry"], org_id, run_id, new_id, by, now_ms) is None:
+            run = await get_run(tx, org_id, run_id)
+            raise Conflict(f"run {run_id} is {run.status}: only a failed or cancelled run can be retried")
+        await tx.execute(_SQL["copy_records"], org_id, run_id, new_id)
+        return await get_run(tx, org_id, new_id)
+
+
+async def count_by_status(db: Db, org_id: str, since: datetime, workflow_id: str | None = None) -> dict[str, int]:
+    """Count runs per status since a time."""
+    rows = await db.fetch(_SQL["count_by_status"], org_id, workflow_id, since)
+    return {row["status"]: row["total"] for row in rows}

@@ -1,0 +1,222 @@
+"""Runs as the engine sees them: claim, load, group commit, sweep, timers. The API's part is in run_reads.py.
+
+One worker row carries the lease of all its runs. Every write of a run names the epoch of its claim and is refused
+when that is stale. A record that is there already stays: the first result of a node is its result.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+import msgspec
+
+from b3os.errors import NotFound
+from b3os.store.pool import Connection, Db, Pool, json_text, transaction
+from b3os.store.statements import load
+
+_SQL = load("runs")
+
+
+class RunRow(msgspec.Struct, frozen=True):
+    """A claimed run; `definition` is set only when the run carries its own (inline runs)."""
+
+    org_id: str
+    id: str
+    workflow_id: str
+    workflow_version: int
+    status: str
+    trigger_node: str
+    trigger_source: str
+    trigger_result: dict[str, Any]
+    source_run_id: str | None
+    started_at: datetime
+    finished_at: datetime | None
+    epoch: int
+    definition: dict[str, Any] | None = None
+
+
+class TimerRow(msgspec.Struct, frozen=True):
+    """A wake-up: kind `delay` or `wait`, due `wake_in_ms` after the commit on the database's clock."""
+
+    node_id: str
+    path: str
+    kind: str
+    wake_in_ms: int
+
+
+class RecordLike(Protocol):
+    """What a node record must offer; b3os.run.records.NodeRecord does."""
+
+    @property
+    def seq(self) -> int: ...
+    @property
+    def node_id(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def type(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def input(self) -> Any: ...
+    @property
+    def result(self) -> Any: ...
+    @property
+    def branch(self) -> str | None: ...
+    @property
+    def started_ms(self) -> int: ...
+    @property
+    def finished_ms(self) -> int | None: ...
+
+
+class RunCommit(msgspec.Struct, frozen=True, kw_only=True):
+    """All that one run wants stored at once; `status` None keeps it, `release` gives the lease up."""
+
+    org_id: str
+    run_id: str
+    epoch: int
+    records: Sequence[RecordLike] = ()
+    timers: Sequence[TimerRow] = ()
+    storage: Sequence[tuple[str, Any]] = ()
+    status: str | None = None
+    release: bool = False
+
+
+async def claim(pool: Pool, run_ids: Sequence[str], owner: str, ttl_s: float) -> list[RunRow]:
+    """Take the runs that are unfinished and free; each gets a new epoch. The owner's lease starts or goes on."""
+    async with transaction(pool) as db:
+        await db.execute(_SQL["beat"], owner, float(ttl_s))
+        return [RunRow(*row.values()) for row in await db.fetch(_SQL["claim"], list(run_ids), owner)]
+
+
+async def renew_runs(pool: Pool, owner: str, ttl_s: float) -> set[tuple[str, str]]:
+    """Renew the lease of all runs of `owner`; returns those still held, so that a missing one can be stopped."""
+    await pool.execute(_SQL["beat"], owner, float(ttl_s))
+    return {(row["org_id"], row["id"]) for row in await pool.fetch(_SQL["held"], owner)}
+
+
+async def load_definition(pool: Db, org_id: str, workflow_id: str, version: int) -> dict[str, Any]:
+    """Return an immutable workflow version's definition."""
+    found: dict[str, Any] | None = await pool.fetchval(_SQL["load_definition"], org_id, workflow_id, version)
+    if found is None:
+        raise NotFound(f"workflow {workflow_id} has no version {version}: check the id and the version")
+    return found
+
+
+async def load_records(pool: Db, org_id: str, run_id: str) -> list[dict[str, Any]]:
+    """Return a run's node records in order."""
+    return [dict(row.items()) for row in await pool.fetch(_SQL["load_records"], org_id, run_id)]
+
+
+async def load_storage(pool: Db, org_id: str, workflow_id: str) -> dict[str, Any]:
+    """Return the workflow's key/value storage."""
+    return {row["key"]: row["value"] for row in await pool.fetch(_SQL["load_storage"], org_id, workflow_id)}
+
+
+def _columns(rows: list[tuple[Any, ...]], width: int) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+
+
+def _merge(batch: Sequence[RunCommit]) -> list[tuple[str, str, int, str | None, bool]]:
+    """One line per run and epoch: the last status given, released if any commit says so."""
+    merged: dict[tuple[str, str, int], tuple[str | None, bool]] = {}
+    for item in batch:
+        key = (item.org_id, item.run_id, item.epoch)
+        status, release = merged.get(key, (None, False))
+        merged[key] = (item.status or status, item.release or release)
+    return [(*key, *value) for key, value in merged.items()]
+
+
+def _records(batch: Sequence[RunCommit]) -> list[tuple[Any, ...]]:
+    return [
+        (
+            c.org_id,
+            c.run_id,
+            r.seq,
+            r.node_id,
+            r.path,
+            r.type,
+            r.status,
+            json_text(r.input),
+            json_text(r.result),
+            r.branch,
+            r.started_ms,
+            r.finished_ms,
+        )
+        for c in batch
+        for r in c.records
+    ]
+
+
+async def commit(pool: Pool, batch: Sequence[RunCommit]) -> list[bool]:
+    """Store many runs' results in one transaction; False for each whose epoch is stale or that has ended."""
+    if not batch:
+        return []
+    timers = [(c.org_id, c.run_id, t.node_id, t.path, t.kind, t.wake_in_ms) for c in batch for t in c.timers]
+    newest: dict[tuple[str, str], int] = {}
+    for item in batch:
+        key = (item.org_id, item.run_id)
+        newest[key] = max(newest.get(key, item.epoch), item.epoch)
+    current = [item for item in batch if newest[item.org_id, item.run_id] == item.epoch]
+    arguments = [
+        *_columns(list(_merge(current)), 5),
+        *_columns(_records(current), 12),
+        *_columns(timers, 6),
+    ]
+    async with transaction(pool) as db:
+        owned = {(row["org_id"], row["id"]) for row in await db.fetch(_SQL["commit"], *arguments)}
+        await _save_storage(db, [item for item in current if (item.org_id, item.run_id) in owned])
+    return [(item.org_id, item.run_id) in owned and newest[item.org_id, item.run_id] == item.epoch for item in batch]
+
+
+async def _save_storage(db: Connection, batch: Sequence[RunCommit]) -> None:
+    written = {(c.org_id, c.run_id, key): value for c in batch for key, value in c.storage}
+    if written:
+        rows = [(*key, json_text(value)) for key, value in written.items()]
+        await db.execute(_SQL["save_storage"], *_columns(rows, 4))
+
+
+async def orphans(pool: Pool, limit: int, *, min_age_s: float = 0.0) -> list[tuple[str, str]]:
+    """Return running runs that nobody holds: to be queued again. Queue ids are deterministic, so twice is fine."""
+    rows = await pool.fetch(_SQL["orphans"], limit, float(min_age_s))
+    found = {(row["org_id"], row["id"]): None for row in rows}
+    if len(found) < limit:
+        for row in await pool.fetch(_SQL["dead_owners"], limit - len(found)):
+            found[row["org_id"], row["id"]] = None
+    return list(found)
+
+
+_TIMEOUT = {
+    "delay": ({"status": "completed"}, None),
+    "wait": ({"status": "timed_out", "branch": "timed_out"}, "timed_out"),
+}
+
+
+async def fire_due_timers(pool: Pool, limit: int) -> list[tuple[str, str]]:
+    """Complete the nodes whose timer is due and return their runs, to be queued; each timer fires once."""
+    async with transaction(pool) as db:
+        woken: dict[tuple[str, str], None] = {}
+        for org_id, run_id, node_id, path, kind in [
+            tuple(row.values()) for row in await db.fetch(_SQL["due_timers"], limit)
+        ]:
+            result, branch = _TIMEOUT[kind]
+            if await complete_node(db, org_id, run_id, node_id, path, result, branch):
+                woken[org_id, run_id] = None
+        return list(woken)
+
+
+async def complete_node(
+    db: Connection, org_id: str, run_id: str, node_id: str, path: str, result: object, branch: str | None
+) -> bool:
+    """Complete a waiting node from outside its worker, in the caller's transaction, which holds the run's row."""
+    done = await db.fetchval(_SQL["complete"], org_id, run_id, node_id, path, result, branch)
+    return done is not None
+
+
+async def resume_wait(pool: Db, org_id: str, run_id: str, node_id: str, path: str, data: object) -> bool:
+    """Answer a waiting node; of many answers exactly one gets True. The run must then be queued."""
+    async with transaction(pool) as db:
+        if await db.fetchval(_SQL["lock_run"], org_id, run_id) is None:
+            return False
+        result = {"status": "resumed", "branch": "resumed", "data": data}
+        return await complete_node(db, org_id, run_id, node_id, path, result, "resumed")

@@ -1,0 +1,20 @@
+-- Leases on database time. An epoch only grows; taking over a lease is a new epoch.
+-- name: acquire
+insert into leases as l (name, owner, epoch, until) values ($1, $2, 1, now() + make_interval(secs => $3))
+on conflict (name) do update set owner = excluded.owner, until = excluded.until,
+    epoch = l.epoch + case when l.owner = excluded.owner and l.until > now() then 0 else 1 end
+where l.owner = excluded.owner or l.until <= now()
+returning epoch;
+-- name: renew
+update leases set until = now() + make_interval(secs => $3)
+where owner = $1 and name in (select name from leases where owner = $1 and name = any($2) order by name for update)
+returning name;
+-- name: release
+update leases set until = '-infinity' where name = $1 and owner = $2;
+-- name: check_epoch
+select 1 from leases where name = $1 and epoch = $2 for share;
+-- name: read_cursor
+select position from cursors where source = $1;
+-- name: write_cursor
+insert into cursors (source, epoch, position) values ($1, $2, $3)
+on conflict (source) do update set epoch = excluded.epoch, position = excluded.position, updated_at = now();

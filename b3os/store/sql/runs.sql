@@ -1,0 +1,107 @@
+-- Runs: claiming, group commit, sweeping. A worker holds a run while runs.owner has a live row in workers.
+-- name: beat
+insert into workers (owner, until) values ($1, now() + make_interval(secs => $2))
+on conflict (owner) do update set until = excluded.until;
+-- name: claim
+with free as (
+    select r.org_id, r.id from runs r
+    where r.id = any($1) and r.status in ('running', 'waiting')
+      and not exists (select 1 from workers w where w.owner = r.owner and w.until > now())
+    order by r.id for update skip locked
+)
+update runs r set owner = $2, epoch = r.epoch + 1, shift = 0, woken = false, status = 'running'
+from free f where r.org_id = f.org_id and r.id = f.id
+returning r.org_id, r.id, r.workflow_id, r.workflow_version, r.status, r.trigger_node, r.trigger_source,
+    r.trigger_result, r.source_run_id, r.started_at, r.finished_at, r.epoch, r.definition;
+-- name: held
+select org_id, id from runs where owner = $1 and status = 'running';
+-- name: load_definition
+select definition from workflow_versions where org_id = $1 and workflow_id = $2 and version = $3;
+-- name: load_records
+select n.seq, n.node_id, n.path, n.type, n.status, n.input, n.result, n.branch, n.started_ms, n.finished_ms
+from runs r join node_runs n on n.org_id = r.org_id and n.run_id = r.id and n.day = r.day
+where r.org_id = $1 and r.id = $2 order by n.seq;
+-- name: commit
+with wanted as (
+    select * from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::boolean[])
+        as i (org_id, id, epoch, status, release)
+), owned as (
+    select r.org_id, r.id, r.day, r.shift, w.status, w.release
+    from runs r join wanted w on w.org_id = r.org_id and w.id = r.id and w.epoch = r.epoch
+    where r.status in ('running', 'waiting')
+    order by r.org_id, r.id for update of r
+), records as (
+    insert into node_runs (org_id, run_id, day, node_id, path, final, seq, type, status, input, result, branch,
+        started_ms, finished_ms)
+    select o.org_id, o.id, o.day, n.node_id, n.path, n.status <> 'waiting', n.seq + o.shift, n.type, n.status,
+        n.input::jsonb, n.result::jsonb, n.branch, n.started_ms, n.finished_ms
+    from unnest($6::text[], $7::text[], $8::int[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[],
+        $14::text[], $15::text[], $16::bigint[], $17::bigint[]) as n (org_id, run_id, seq, node_id, path, type,
+        status, input, result, branch, started_ms, finished_ms)
+    join owned o on o.org_id = n.org_id and o.id = n.run_id
+    on conflict do nothing
+), timed as (
+    insert into timers (org_id, run_id, node_id, path, kind, due_at)
+    select o.org_id, o.id, t.node_id, t.path, t.kind, now() + make_interval(secs => t.wake_in_ms / 1000.0)
+    from unnest($18::text[], $19::text[], $20::text[], $21::text[], $22::text[], $23::bigint[])
+        as t (org_id, run_id, node_id, path, kind, wake_in_ms)
+    join owned o on o.org_id = t.org_id and o.id = t.run_id
+    on conflict (org_id, run_id, node_id, path) do nothing
+), ended as (
+    delete from timers t using owned o
+    where t.org_id = o.org_id and t.run_id = o.id and o.status in ('success', 'partial', 'failure', 'cancelled')
+), moved as (
+    update runs r set
+        status = case when o.status = 'waiting' and r.woken then 'running' else coalesce(o.status, r.status) end,
+        owner = case when o.release or o.status in ('success', 'partial', 'failure', 'cancelled') then null
+            else r.owner end,
+        finished_at = case when o.status in ('success', 'partial', 'failure', 'cancelled') then now()
+            else r.finished_at end
+    from owned o where r.org_id = o.org_id and r.id = o.id and (o.release or o.status is not null)
+)
+select org_id, id from owned;
+-- name: save_storage
+insert into storage (org_id, workflow_id, key, value)
+select r.org_id, r.workflow_id, s.key, s.value::jsonb
+from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as s (org_id, run_id, key, value)
+join runs r on r.org_id = s.org_id and r.id = s.run_id
+order by 1, 2, 3
+on conflict (org_id, workflow_id, key) do update set value = excluded.value, updated_at = now();
+-- name: load_storage
+select key, value from storage where org_id = $1 and workflow_id = $2;
+-- name: orphans
+select r.org_id, r.id from runs r
+where r.status = 'running' and r.started_at <= now() - make_interval(secs => $2)
+  and not exists (select 1 from workers w where w.owner = r.owner and w.until > now())
+  and not exists (select 1 from timers t where t.org_id = r.org_id and t.run_id = r.id)
+order by r.started_at limit $1;
+-- name: dead_owners
+-- Runs whose lease died while a timer of theirs is pending: nobody else would look at their other branches.
+select r.org_id, r.id from runs r
+where r.status = 'running' and r.owner is not null
+  and not exists (select 1 from workers w where w.owner = r.owner and w.until > now())
+order by r.started_at limit $1;
+-- name: due_timers
+select t.org_id, t.run_id, t.node_id, t.path, t.kind from timers t
+join runs r on r.org_id = t.org_id and r.id = t.run_id
+where t.due_at <= now() order by t.due_at limit $1 for update of r, t skip locked;
+-- name: complete
+with run as (
+    select r.org_id, r.id, r.day, (select coalesce(max(n.seq), 0) from node_runs n
+        where n.org_id = r.org_id and n.run_id = r.id and n.day = r.day) as last
+    from runs r where r.org_id = $1 and r.id = $2 and r.status in ('running', 'waiting')
+), done as (
+    insert into node_runs (org_id, run_id, day, node_id, path, final, seq, type, status, input, result, branch,
+        started_ms, finished_ms)
+    select w.org_id, w.run_id, w.day, w.node_id, w.path, true, run.last + 1, w.type, 'success', w.input, $5, $6,
+        w.started_ms, (extract(epoch from clock_timestamp()) * 1000)::bigint
+    from run join node_runs w on w.org_id = run.org_id and w.run_id = run.id and w.day = run.day
+        and w.node_id = $3 and w.path = $4 and not w.final and w.status = 'waiting'
+    on conflict do nothing returning org_id, run_id
+), timed as (
+    delete from timers where org_id = $1 and run_id = $2 and node_id = $3 and path = $4
+)
+update runs r set status = 'running', woken = true, shift = r.shift + 1
+from done d where r.org_id = d.org_id and r.id = d.run_id returning r.id;
+-- name: lock_run
+select status from runs where org_id = $1 and id = $2 for update;

@@ -1,0 +1,43 @@
+"""Run events: their names, their shape, their SSE frames."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+NAMES = (
+    "run_started", "node_started", "node_completed", "node_failed", "node_skipped", "node_waiting",
+    "run_waiting", "run_resumed", "run_completed", "run_failed", "run_cancelled",
+)  # fmt: skip
+TERMINAL = frozenset({"run_completed", "run_failed", "run_cancelled"})
+
+
+class RunEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One event; `seq` grows within a run and never repeats, `timestamp` is UTC milliseconds."""
+
+    type: str
+    run_id: str
+    org_id: str
+    workflow_id: str
+    seq: int
+    timestamp: int
+    node_id: str | None = None
+    path: str | None = None
+    node_type: str | None = None
+    status: str | None = None
+    result: Any = None
+    error: Any = None
+
+
+def encode_sse(event: RunEvent) -> bytes:
+    """Write one frame; LF only, since clients split on it. The organization stays inside."""
+    body: dict[str, Any] = {
+        "type": event.type,
+        "runId": event.run_id,
+        "workflowId": event.workflow_id,
+        "timestamp": datetime.fromtimestamp(event.timestamp / 1000, UTC).isoformat(timespec="milliseconds"),
+    }
+    optional = {"nodeId": event.node_id, "path": event.path or None, "nodeType": event.node_type,
+                "status": event.status, "result": event.result, "error": event.error}  # fmt: skip
+    body.update((key, value) for key, value in optional.items() if value is not None)
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.seq, event.type.encode(), msgspec.json.encode(body))

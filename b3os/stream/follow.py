@@ -1,0 +1,92 @@
+"""From streams to readers: one task reads the streams of all runs followed by this process."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import redis.asyncio
+from redis.exceptions import RedisError
+
+from b3os.errors import TooMany
+from b3os.stream.events import RunEvent
+from b3os.stream.publish import stream_key
+
+#: A reader this far behind is cut: it comes back with Last-Event-ID.
+QUEUE_LIMIT = 2000
+BLOCK_MS = 200
+RETRY_S = 0.2
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self.queue: asyncio.Queue[RunEvent | None] = asyncio.Queue(QUEUE_LIMIT)
+
+
+class Follower:
+    """Fans the streams out; `follow` may be called for a run that does not exist yet."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._redis: Any = redis.asyncio.Redis.from_url(redis_url)
+        self._readers: dict[str, set[_Reader]] = {}
+        self._last: dict[str, int] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def follow(self, run_id: str, after_seq: int = 0) -> AsyncIterator[RunEvent]:
+        """Yield a run's events after `after_seq`, in order, each once; raises TooMany for a reader that lags."""
+        reader = _Reader()
+        key = stream_key(run_id)
+        self._readers.setdefault(key, set()).add(reader)
+        # The stream is read again from the oldest reader's place; `seen` keeps each event single.
+        self._last[key] = min(self._last.get(key, after_seq), after_seq)
+        if self._task is None or self._task.done():
+            self._task = asyncio.ensure_future(self._read())
+        seen = after_seq
+        try:
+            while True:
+                event = await reader.queue.get()
+                if event is None:
+                    raise TooMany("the stream ran ahead of this reader: reconnect with Last-Event-ID")
+                if event.seq > seen:
+                    seen = event.seq
+                    yield event
+        finally:
+            self._forget(key, reader)
+
+    async def close(self) -> None:
+        """Stop reading and close the connections."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._redis.aclose()
+
+    def _forget(self, key: str, reader: _Reader) -> None:
+        self._readers[key].discard(reader)
+        if not self._readers[key]:
+            del self._readers[key]
+            self._last.pop(key, None)
+
+    async def _read(self) -> None:
+        while self._readers:
+            wanted = {key: f"{seq}-0" for key, seq in self._last.items()}
+            try:
+                answer = await self._redis.xread(wanted, count=1000, block=BLOCK_MS)
+            except RedisError:
+                await asyncio.sleep(RETRY_S)
+                continue
+            for raw_key, entries in answer or ():
+                self._deliver(raw_key.decode(), entries)
+
+    def _deliver(self, key: str, entries: list[Any]) -> None:
+        for raw_id, fields in entries:
+            event = msgspec.msgpack.decode(fields[b"e"], type=RunEvent)
+            if key in self._last:
+                self._last[key] = max(self._last[key], int(raw_id.split(b"-")[0]))
+            for reader in self._readers.get(key, ()):
+                if reader.queue.full():
+                    with contextlib.suppress(asyncio.QueueEmpty):
+                        reader.queue.get_nowait()
+                    reader.queue.put_nowait(None)
+                else:
+                    reader.queue.put_nowait(event)

@@ -1,0 +1,49 @@
+"""From commits to streams: each run has one Redis stream whose ids are the events' own sequence numbers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import redis.asyncio
+from redis.exceptions import RedisError, ResponseError
+
+from b3os.errors import Unavailable
+from b3os.stream.events import RunEvent
+
+#: A run's stream keeps about this many events, for an hour after the last one.
+KEPT_EVENTS = 10_000
+KEPT_S = 3600
+
+
+def stream_key(run_id: str) -> str:
+    """STREAM of a run's events, id `<seq>-0`."""
+    return f"b3os:run:{run_id}"
+
+
+class Publisher:
+    """Appends events; publishing the same event twice changes nothing."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._redis: Any = redis.asyncio.Redis.from_url(redis_url)
+
+    async def publish(self, events: Sequence[RunEvent]) -> None:
+        """Append events in order; raises Unavailable when Redis cannot be reached."""
+        try:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for event in events:
+                    data = {"e": msgspec.msgpack.encode(event)}
+                    key = stream_key(event.run_id)
+                    pipe.xadd(key, data, id=f"{event.seq}-0", maxlen=KEPT_EVENTS, approximate=True)
+                for key in {stream_key(event.run_id) for event in events}:
+                    pipe.expire(key, KEPT_S)
+                answers = await pipe.execute(raise_on_error=False)
+        except RedisError as error:
+            raise Unavailable(f"the ops Redis cannot be reached: {error}") from error
+        for answer in answers:
+            # An id that is not newer is an event that is there already.
+            if isinstance(answer, Exception) and not isinstance(answer, ResponseError):
+                raise Unavailable(f"events were not published: {answer}") from answer
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._redis.aclose()

@@ -1,0 +1,1 @@
+"""The demo chain: a local Anvil with our test token."""

@@ -1,0 +1,131 @@
+"""`make demo-chain`: get Anvil from npm, start it, deploy the committed test token, stay until Ctrl-C.
+
+Also used by the system test. Anvil's accounts are unlocked development accounts; no key is kept here.
+"""
+
+import contextlib
+import ctypes
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+ANVIL_VERSION = "1.7.1"
+CHAIN_ID = 31337
+ROOT = Path(__file__).resolve().parent
+CACHE = ROOT.parent / ".demo"
+START_LIMIT_S = 20.0
+PR_SET_PDEATHSIG = 1
+
+
+def obtain_anvil() -> str:
+    """Return the path of an Anvil binary, installing it into .demo when PATH has none."""
+    found = shutil.which("anvil")
+    if found:
+        return found
+    binary = next(CACHE.glob("node_modules/@foundry-rs/anvil-*/bin/anvil"), None)
+    if binary is None:
+        npm = shutil.which("npm")
+        if npm is None:
+            raise SystemExit("npm is not installed: install Node.js 20 or put `anvil` on PATH, then run this again")
+        CACHE.mkdir(exist_ok=True)
+        subprocess.run(
+            [
+                npm,
+                "install",
+                "--silent",
+                "--no-audit",
+                "--no-fund",
+                "--prefix",
+                str(CACHE),
+                f"@foundry-rs/anvil@{ANVIL_VERSION}",
+            ],
+            check=True,
+        )
+        binary = next(CACHE.glob("node_modules/@foundry-rs/anvil-*/bin/anvil"), None)
+    if binary is None:
+        raise SystemExit("npm installed no Anvil binary for this platform: put `anvil` on PATH, then run this again")
+    return str(binary)
+
+
+def call(url: str, method: str, *params: Any) -> Any:
+    """One JSON-RPC call; raises RuntimeError with the node's message."""
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
+    request = urllib.request.Request(url, body, {"content-type": "application/json"})  # noqa: S310 - our own loopback URL
+    with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
+        answer = json.load(response)
+    if "error" in answer:
+        raise RuntimeError(answer["error"]["message"])
+    return answer["result"]
+
+
+def start(port: int, *, chain_id: int = CHAIN_ID) -> "subprocess.Popen[bytes]":
+    """Start Anvil on loopback, answering when this returns; it ends with its parent."""
+
+    def end_with_parent() -> None:
+        with contextlib.suppress(OSError):
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+    process = subprocess.Popen(
+        [obtain_anvil(), "--port", str(port), "--chain-id", str(chain_id), "--silent"],
+        preexec_fn=end_with_parent,
+    )
+    limit = time.monotonic() + START_LIMIT_S
+    while time.monotonic() < limit:
+        with contextlib.suppress(OSError):
+            call(f"http://127.0.0.1:{port}", "eth_chainId")
+            return process
+        time.sleep(0.02)
+    process.kill()
+    raise SystemExit(f"Anvil did not answer on port {port}: is the port taken?")
+
+
+def receipt(url: str, transaction: str) -> dict[str, Any]:
+    """Wait for a transaction's receipt; Anvil answers the send before the block is there."""
+    limit = time.monotonic() + START_LIMIT_S
+    while time.monotonic() < limit:
+        found = call(url, "eth_getTransactionReceipt", transaction)
+        if found:
+            return dict(found)
+        time.sleep(0.02)
+    raise SystemExit(f"no receipt for {transaction}")
+
+
+def deploy(url: str) -> str:
+    """Deploy the test token from the first account; returns its address."""
+    owner = call(url, "eth_accounts")[0]
+    code = json.loads((ROOT / "TestToken.json").read_text())["bytecode"]
+    sent = call(url, "eth_sendTransaction", {"from": owner, "data": code, "gas": "0x1e8480"})
+    return str(receipt(url, sent)["contractAddress"])
+
+
+def transfer(url: str, token: str, to: str, amount: int) -> str:
+    """Send tokens from the first account; returns the transaction hash."""
+    owner = call(url, "eth_accounts")[0]
+    data = "0xa9059cbb" + to.removeprefix("0x").lower().rjust(64, "0") + f"{amount:064x}"
+    return str(call(url, "eth_sendTransaction", {"from": owner, "to": token, "data": data, "gas": "0x186a0"}))
+
+
+def main() -> None:
+    """Serve the demo chain on port 8545, or with `transfer TO AMOUNT` send tokens on it."""
+    url = "http://127.0.0.1:8545"
+    if sys.argv[1:2] == ["transfer"]:
+        token, to, amount = sys.argv[2:5]
+        print(receipt(url, transfer(url, token, to, int(amount)))["transactionHash"])
+        return
+    process = start(8545)
+    accounts = call(url, "eth_accounts")
+    print(f"chain {CHAIN_ID} {url}\ntoken {deploy(url)}\nowner {accounts[0]}\nfriend {accounts[1]}", flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        process.wait()
+    process.terminate()
+    process.wait()
+
+
+if __name__ == "__main__":
+    main()

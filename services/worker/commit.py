@@ -1,0 +1,77 @@
+"""Group commit: results of all runs in hand go to Postgres in shared batches, events leave afterwards.
+
+No timer: a flush starts as soon as the last one ended, and takes everything that arrived meanwhile. One run alone
+waits for one commit; two hundred runs share it.
+"""
+
+import asyncio
+import logging
+from collections import deque
+
+from asyncpg import Pool
+
+from b3os.errors import StaleEpoch
+from b3os.store.runs import RunCommit, commit
+from b3os.stream.events import RunEvent
+from b3os.stream.publish import Publisher
+
+log = logging.getLogger("b3os.commit")
+
+#: Rows in one statement; more gains nothing and holds the run rows longer.
+BATCH_LIMIT = 500
+
+Waiting = tuple[RunCommit, list[RunEvent], "asyncio.Future[None]"]
+
+
+class CommitGroup:
+    """Collects commits of many runs; `add` returns when its own is durable."""
+
+    def __init__(self, pool: Pool, publisher: Publisher) -> None:
+        self._pool = pool
+        self._publisher = publisher
+        self._queue: deque[Waiting] = deque()
+        self._arrived = asyncio.Event()
+
+    async def add(self, item: RunCommit, events: list[RunEvent]) -> None:
+        """Make one run's commit durable, then publish its events; raises StaleEpoch when the lease is lost."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append((item, events, done))
+        self._arrived.set()
+        await done
+
+    async def serve(self) -> None:
+        """Flush for ever; a failed flush fails the runs in it, whose leases then lapse."""
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._queue:
+                batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_LIMIT))]
+                await self._flush(batch)
+
+    async def _flush(self, batch: list[Waiting]) -> None:
+        try:
+            accepted = await commit(self._pool, [item for item, _, _ in batch])
+        except Exception as error:
+            for _, _, done in batch:
+                if not done.done():
+                    done.set_exception(error)
+            return
+        events: list[RunEvent] = []
+        for (item, own, done), is_ours in zip(batch, accepted, strict=True):
+            if is_ours:
+                events.extend(own)
+            if done.done():
+                continue
+            if is_ours:
+                done.set_result(None)
+            else:
+                done.set_exception(StaleEpoch(f"run {item.run_id} has a newer owner"))
+        if events:
+            await self._publish(events)
+
+    async def _publish(self, events: list[RunEvent]) -> None:
+        try:
+            await self._publisher.publish(events)
+        except OSError as error:
+            # Events are a copy of what is stored: a reader resumes from Postgres.
+            log.warning("events not published", extra={"count": len(events), "error": str(error)})

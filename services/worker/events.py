@@ -1,0 +1,64 @@
+"""From stored records to run events: names, sequence numbers, wire shape.
+
+`run_started` is 1; a record's event is its `seq + 1`; the terminal event comes after the last record. A reader that
+resumes from the stored records sees the same numbers as one that followed the stream.
+"""
+
+from b3os.run.records import NodeRecord
+from b3os.store.runs import RunRow
+from b3os.stream.events import RunEvent
+
+NODE_EVENTS = {
+    "success": "node_completed",
+    "failure": "node_failed",
+    "skipped": "node_skipped",
+    "waiting": "node_waiting",
+}
+RUN_EVENTS = {"success": "run_completed", "failure": "run_failed", "cancelled": "run_cancelled"}
+#: Larger than any record's number: a run has at most 10,000 nodes, each with two records.
+TERMINAL_SEQ = 1_000_000
+
+
+def run_started(row: RunRow, now_ms: int) -> RunEvent:
+    """Make the first event of a run."""
+    return RunEvent(
+        type="run_started",
+        run_id=row.id,
+        org_id=row.org_id,
+        workflow_id=row.workflow_id,
+        seq=1,
+        timestamp=now_ms,
+        status="running",
+    )
+
+
+def node_event(row: RunRow, record: NodeRecord) -> RunEvent:
+    """Make the event that tells of a record."""
+    failed = record.status == "failure"
+    return RunEvent(
+        type=NODE_EVENTS[record.status],
+        run_id=row.id,
+        org_id=row.org_id,
+        workflow_id=row.workflow_id,
+        seq=record.seq + 1,
+        timestamp=record.finished_ms or record.started_ms,
+        node_id=record.node_id,
+        path=record.path,
+        node_type=record.type,
+        status=record.status,
+        result=None if failed else record.result,
+        error=(record.result or {}).get("error") if failed else None,
+    )
+
+
+def run_finished(row: RunRow, status: str, now_ms: int) -> RunEvent:
+    """Make the last event of a run."""
+    return RunEvent(
+        type=RUN_EVENTS[status],
+        run_id=row.id,
+        org_id=row.org_id,
+        workflow_id=row.workflow_id,
+        seq=TERMINAL_SEQ,
+        timestamp=now_ms,
+        status=status,
+    )

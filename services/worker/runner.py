@@ -1,0 +1,178 @@
+"""Carries out what the scheduler asks for. Every await of a run is here, and no rule."""
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+import msgspec
+from asyncpg import Pool
+
+from b3os.auth.connectors import open_credential
+from b3os.errors import ActionFailed, B3osError, StaleEpoch
+from b3os.run.commands import CallAction, Command, FinishRun, Record, StartTimer, WriteStorage
+from b3os.run.events import NodeDone, Recorded, Resume, Start
+from b3os.run.records import NodeError, NodeRecord
+from b3os.run.scheduler import RunScheduler
+from b3os.store import runs
+from b3os.stream.events import RunEvent
+from b3os.workflow.definition import Definition, normalise
+from services.worker.commit import CommitGroup
+from services.worker.dispatch import ActionsClient
+from services.worker.events import node_event, run_finished, run_started
+
+log = logging.getLogger("b3os.run")
+
+#: Compiled definitions kept by (org, workflow, version).
+CACHE_LIMIT = 2000
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970, UTC."""
+    return time.time_ns() // 1_000_000
+
+
+class Runner:
+    """Goes on with runs whose lease this worker holds."""
+
+    def __init__(self, *, pool: Pool, commits: CommitGroup, actions: ActionsClient, master_key: str) -> None:
+        self._pool = pool
+        self._commits = commits
+        self._actions = actions
+        self._master_key = master_key
+        self._definitions: dict[tuple[str, str, int], Definition] = {}
+
+    async def go_on(self, row: runs.RunRow) -> None:
+        """Drive one run until it ends, waits, or another owner takes it."""
+        try:
+            scheduler, commands, events = await self._restore(row)
+            await self._drive(row, scheduler, commands, events)
+        except StaleEpoch:
+            log.info("lease lost", extra={"run": row.id, "org": row.org_id})
+
+    async def _restore(self, row: runs.RunRow) -> tuple[RunScheduler, list[Command], list[RunEvent]]:
+        definition = await self._definition(row)
+        stored, storage = await asyncio.gather(
+            runs.load_records(self._pool, row.org_id, row.id),
+            runs.load_storage(self._pool, row.org_id, row.workflow_id),
+        )
+        scheduler = RunScheduler(
+            definition,
+            run_id=row.id,
+            org_id=row.org_id,
+            workflow_id=row.workflow_id,
+            trigger_node=row.trigger_node,
+            trigger_result=row.trigger_result,
+            storage=storage,
+        )
+        for record in stored:
+            scheduler.apply(Recorded(msgspec.convert(record, NodeRecord)))
+        if stored:
+            return scheduler, scheduler.apply(Resume(now_ms())), []
+        return scheduler, scheduler.apply(Start(now_ms())), [run_started(row, now_ms())]
+
+    async def _definition(self, row: runs.RunRow) -> Definition:
+        key = (row.org_id, row.workflow_id, row.workflow_version)
+        found = None if row.definition else self._definitions.get(key)
+        if found is None:
+            raw = row.definition or await runs.load_definition(self._pool, *key)
+            if len(self._definitions) >= CACHE_LIMIT:
+                self._definitions.pop(next(iter(self._definitions)))
+            found = self._definitions[key] = normalise(raw)
+        return found
+
+    async def _drive(
+        self, row: runs.RunRow, scheduler: RunScheduler, commands: list[Command], events: list[RunEvent]
+    ) -> None:
+        calls: set[asyncio.Task[NodeDone]] = set()
+        try:
+            while True:
+                wanted = [c for c in commands if isinstance(c, CallAction)]
+                is_idle = not wanted and not calls
+                item, more = self._gather(row, commands, release=is_idle)
+                # The effect barrier: nothing leaves the house before everything behind it is stored.
+                await self._commits.add(item, events + more)
+                if is_idle:
+                    return
+                events = []
+                calls.update(asyncio.create_task(self._call(row, command)) for command in wanted)
+                finished, calls = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+                commands = [c for task in finished for c in scheduler.apply(task.result())]
+                if any(isinstance(c, FinishRun) for c in commands):
+                    await cancel_all(calls)
+                    calls = set()
+        finally:
+            await cancel_all(calls)
+
+    def _gather(
+        self, row: runs.RunRow, commands: list[Command], *, release: bool
+    ) -> tuple[runs.RunCommit, list[RunEvent]]:
+        records: list[NodeRecord] = []
+        timers: list[runs.TimerRow] = []
+        storage: list[tuple[str, Any]] = []
+        status: str | None = None
+        for command in commands:
+            match command:
+                case Record(record):
+                    records.append(record)
+                case StartTimer(node_id, path, kind, wake_in_ms, record):
+                    records.append(record)
+                    timers.append(runs.TimerRow(node_id=node_id, path=path, kind=kind, wake_in_ms=wake_in_ms))
+                case WriteStorage(key, value, record):
+                    records.append(record)
+                    storage.append((key, value))
+                case FinishRun(status_, _):
+                    status = status_
+        events = [node_event(row, record) for record in records]
+        if status is not None:
+            events.append(run_finished(row, status, now_ms()))
+        item = runs.RunCommit(
+            org_id=row.org_id,
+            run_id=row.id,
+            epoch=row.epoch,
+            records=records,
+            timers=timers,
+            storage=storage,
+            status=status,
+            release=release or status is not None,
+        )
+        return item, events
+
+    async def _call(self, row: runs.RunRow, command: CallAction) -> NodeDone:
+        try:
+            credential = await self._credential(row, command)
+            data = await self._actions.execute(command, org_id=row.org_id, run_id=row.id, credential=credential)
+        except ActionFailed as error:
+            return NodeDone(command.node_id, command.path, now_ms(), error=failure(error))
+        except B3osError as error:
+            return NodeDone(
+                command.node_id,
+                command.path,
+                now_ms(),
+                error=NodeError(code=str(error.code), message=error.message, category="config"),
+            )
+        return NodeDone(command.node_id, command.path, now_ms(), result=data)
+
+    async def _credential(self, row: runs.RunRow, command: CallAction) -> dict[str, Any] | None:
+        reference = command.connector
+        if reference is None or not reference.id:
+            return None
+        return await open_credential(self._pool, row.org_id, reference.id, self._master_key)
+
+
+def failure(error: ActionFailed) -> NodeError:
+    """Turn an action's failure into what its node stores."""
+    return NodeError(
+        code=error.error_code,
+        message=error.message,
+        category=error.category,
+        remediation=error.remediation,
+        retryable=error.retryable,
+    )
+
+
+async def cancel_all(calls: "set[asyncio.Task[NodeDone]]") -> None:
+    """Cancel calls whose answers nobody will read."""
+    for task in calls:
+        task.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)

@@ -1,0 +1,39 @@
+"""Build of the compiled cores: the one list of modules and the one set of Cython directives.
+
+`B3OS_DEBUG_BUILD=1` turns bounds checks and line tracing on for every core; the same tests run on it.
+"""
+
+import os
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+CORES = ("expression",)
+DEBUG = os.environ.get("B3OS_DEBUG_BUILD") == "1"
+
+DIRECTIVES = {
+    "language_level": 3,
+    "embedsignature": True,
+    "annotation_typing": False,
+    "boundscheck": True,  # comes off per function, where a test walks its edges
+    "wraparound": DEBUG,
+    "linetrace": DEBUG,
+    "profile": DEBUG,
+}
+MACROS = [("CYTHON_TRACE_NOGIL", "1")] if DEBUG else []
+
+setup(
+    ext_modules=cythonize(
+        [
+            Extension(
+                f"b3os._speedups.{core}",
+                [f"b3os/_speedups/{core}.pyx"],
+                define_macros=MACROS,
+                extra_compile_args=["-O2", "-g0"] if not DEBUG else ["-O0", "-g"],
+            )
+            for core in CORES
+        ],
+        build_dir="build/cython",
+        compiler_directives=DIRECTIVES,
+    ),
+)
