@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from b3os.run.times import rfc3339
 from b3os.workflow.definition import Definition
 
 
@@ -61,8 +62,8 @@ def _wire(record: NodeRecord) -> dict[str, Any]:
         "status": record.status,
         "input": record.input,
         "result": record.result,
-        "startedAt": record.started_ms,
+        "startedAt": rfc3339(record.started_ms),
     }
     if record.finished_ms is not None:
-        node["finishedAt"] = record.finished_ms
+        node["finishedAt"] = rfc3339(record.finished_ms)
     return node

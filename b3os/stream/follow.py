@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import msgspec
@@ -33,7 +33,7 @@ class Follower:
         self._last: dict[str, int] = {}
         self._task: asyncio.Task[None] | None = None
 
-    async def follow(self, run_id: str, after_seq: int = 0) -> AsyncIterator[RunEvent]:
+    async def follow(self, run_id: str, after_seq: int = 0) -> AsyncGenerator[RunEvent, None]:
         """Yield a run's events after `after_seq`, in order, each once; raises TooMany for a reader that lags."""
         reader = _Reader()
         key = stream_key(run_id)

@@ -1,0 +1,1 @@
+"""The API process: REST, inbound webhooks, run streams."""

@@ -1,0 +1,140 @@
+"""The API on one screen: the route table, with what each route demands, and the ASGI application."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from b3os import metrics
+from b3os.auth.principal import principal_of
+from b3os.errors import B3osError, Forbidden, NotFound, Unauthenticated, Unavailable
+from services.api import catalogs, identity, runs, workflows
+from services.api.house import House
+from services.api.streams import stream
+from services.api.wire import Request, failure, read_request, send_json, success
+
+log = logging.getLogger("b3os.api")
+
+Handler = Callable[[House, Request], Awaitable[Any]]
+
+#: What a caller must have: nothing, a key if one is sent, any key, a read-write key.
+ANYONE, MAYBE, READ, WRITE = "anyone", "maybe", "read", "write"
+
+
+class Route(msgspec.Struct, frozen=True):
+    """One line of the authorisation table; `handler` None is the run stream."""
+
+    method: str
+    path: str
+    need: str
+    handler: Handler | None
+    code: int = 200
+
+
+ROUTES = (
+    Route("GET", "/healthz", ANYONE, catalogs.healthz),
+    Route("GET", "/readyz", ANYONE, catalogs.readyz),
+    Route("POST", "/v1/bootstrap", ANYONE, identity.bootstrap, code=0),
+    Route("GET", "/v1/whoami", READ, identity.whoami),
+    Route("GET", "/v1/organizations", READ, identity.organizations),
+    Route("GET", "/v1/api-keys", READ, identity.keys),
+    Route("POST", "/v1/api-keys", WRITE, identity.create_key),
+    Route("DELETE", "/v1/api-keys/{id}", WRITE, identity.revoke_key),
+    Route("POST", "/v1/workflows", WRITE, workflows.create),
+    Route("GET", "/v1/workflows", READ, workflows.many),
+    Route("POST", "/v1/workflows/validate", READ, workflows.check),
+    Route("GET", "/v1/workflows/{id}", READ, workflows.get),
+    Route("PUT", "/v1/workflows/{id}", WRITE, workflows.update),
+    Route("DELETE", "/v1/workflows/{id}", WRITE, workflows.archive),
+    Route("POST", "/v1/workflows/{id}/publish", WRITE, workflows.publish),
+    Route("POST", "/v1/workflows/{id}/pause", WRITE, workflows.pause),
+    Route("POST", "/v1/workflows/{id}/resume", WRITE, workflows.resume),
+    Route("GET", "/v1/workflows/{id}/versions", READ, workflows.versions),
+    Route("POST", "/v1/workflows/{id}/rollback", WRITE, workflows.rollback),
+    Route("POST", "/v1/workflows/{id}/run", WRITE, runs.start),
+    Route("GET", "/v1/runs", READ, runs.many),
+    Route("GET", "/v1/runs/{id}", READ, runs.get),
+    Route("GET", "/v1/runs/{id}/stream", READ, None),
+    Route("POST", "/v1/runs/{id}/cancel", WRITE, runs.cancel),
+    Route("POST", "/v1/runs/{id}/retry", WRITE, runs.retry),
+    Route("POST", "/v1/runs/{id}/nodes/{node}/resume", MAYBE, runs.resume),
+    Route("POST", "/v1/webhooks/{secret}", ANYONE, runs.webhook),
+    Route("POST", "/v1/orgs/{org}/integrations/webhook", ANYONE, runs.org_webhook),
+    Route("GET", "/v1/triggers", ANYONE, catalogs.triggers),
+    Route("GET", "/v1/triggers/{type}", ANYONE, catalogs.trigger),
+    Route("GET", "/v1/logic-actions", ANYONE, catalogs.logic_actions),
+)
+
+
+def find_route(method: str, path: str) -> tuple[Route, dict[str, str]]:
+    """Return the route of a request and its path parameters; raises NotFound."""
+    parts = path.rstrip("/").split("/")
+    best: tuple[Route, dict[str, str]] | None = None
+    for route in ROUTES:
+        wanted = route.path.split("/")
+        if route.method != method or len(wanted) != len(parts):
+            continue
+        params: dict[str, str] = {}
+        for want, part in zip(wanted, parts, strict=True):
+            if want.startswith("{"):
+                params[want[1:-1]] = part
+            elif want != part:
+                break
+        else:
+            if best is None or len(params) < len(best[1]):
+                best = route, params
+    if best is None:
+        raise NotFound(f"no route {method} {path}")
+    return best
+
+
+class Api:
+    """The ASGI application."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer one request; every error of ours is an envelope with a stable code."""
+        if scope["type"] != "http":
+            return
+        if scope["path"] == "/metrics":
+            await self._metrics(send)
+            return
+        try:
+            route, params = find_route(scope["method"], scope["path"])
+            request = await read_request(scope, receive)
+            request.params = params
+            await self._authorise(route, request)
+            if route.handler is None:
+                await stream(self._house, request, receive, send)
+                return
+            data = await route.handler(self._house, request)
+        except B3osError as error:
+            await send_json(send, error.status, failure(error))
+        except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            log.warning("database unreachable", extra={"error": str(error)})
+            await send_json(send, 503, failure(Unavailable("the database cannot be reached: try again shortly")))
+        except Exception:
+            log.exception("request failed", extra={"path": scope["path"]})
+            await send_json(send, 500, failure(B3osError("this is our fault and it is logged: try again")))
+        else:
+            await send_json(send, 200, success(data, route.code))
+
+    async def _authorise(self, route: Route, request: Request) -> None:
+        header = request.headers.get("authorization", "")
+        if route.need == ANYONE or (route.need == MAYBE and not header):
+            return
+        if not header:
+            raise Unauthenticated("an API key is needed: send Authorization: Bearer b3sk_...")
+        request.principal = await principal_of(self._house.pool, header)
+        if route.need in (WRITE, MAYBE) and request.principal.scope != "read-write":
+            raise Forbidden("this key may only read: use a read-write key")
+
+    async def _metrics(self, send: Any) -> None:
+        body, kind = metrics.exposition()
+        headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,28 @@
+"""What every handler of the API shares: the pool, the queue, the streams, the stop signal."""
+
+import asyncio
+
+from b3os.queue.broker import Broker
+from b3os.settings import Settings
+from b3os.store.pool import Pool
+from b3os.stream.follow import Follower
+from b3os.stream.publish import Publisher
+
+
+class House:
+    """The open connections of one API process."""
+
+    def __init__(self, pool: Pool, settings: Settings, stop: asyncio.Event) -> None:
+        self.pool = pool
+        self.settings = settings
+        self.stop = stop
+        self.broker = Broker(settings.redis_ops_url)
+        self.follower = Follower(settings.redis_ops_url)
+        self.publisher = Publisher(settings.redis_ops_url)
+
+    async def close(self) -> None:
+        """Close what is open, the pool last."""
+        await self.follower.close()
+        await self.publisher.close()
+        await self.broker.close()
+        await self.pool.close()

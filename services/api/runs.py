@@ -1,0 +1,238 @@
+"""Runs over REST: start by hand or by webhook, list, read, cancel, retry, resume a waiting node."""
+
+import time
+from typing import Any
+
+import msgspec
+
+from b3os.detect.catalog import webhook_result
+from b3os.errors import BadInput, NotFound, Unavailable
+from b3os.ids import RUN, is_run_id, new_id, receipt_key
+from b3os.queue.broker import Task
+from b3os.run.records import NodeRecord, execution_state
+from b3os.run.times import rfc3339
+from b3os.store import run_reads, runs, workflows
+from b3os.store.admission import Proposal, accept
+from b3os.store.pool import as_org
+from b3os.stream.events import RunEvent
+from b3os.workflow.definition import normalise
+from services.api.house import House
+from services.api.wire import Request, page_of, time_text
+
+#: Headers that a workflow never sees: they carry credentials.
+HIDDEN_HEADERS = frozenset({"authorization", "cookie", "x-api-key"})
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970, UTC."""
+    return time.time_ns() // 1_000_000
+
+
+async def hand_over(house: House, org_id: str, run_id: str) -> None:
+    """Queue a run; a queue that is down loses nothing, since the sweeper finds runs that nobody holds."""
+    payload = msgspec.json.encode({"orgId": org_id, "runId": run_id})
+    try:
+        await house.broker.enqueue([Task(id=run_id, type="wf:run", payload=payload, lane="critical")])
+    except Unavailable:
+        return
+
+
+def listed(row: run_reads.Run | run_reads.RunListItem) -> dict[str, Any]:
+    """Write a run as lists show it."""
+    return {
+        "id": row.id,
+        "workflowId": row.workflow_id,
+        "workflowName": row.workflow_name,
+        "workflowVersion": row.workflow_version,
+        "status": row.status,
+        "triggerSource": row.trigger_source,
+        "triggerNodeId": row.trigger_node,
+        "triggeredBy": row.triggered_by,
+        "sourceRunId": row.source_run_id,
+        "startedAt": time_text(row.started_at),
+        "finishedAt": time_text(row.finished_at),
+        "isSimulation": row.is_simulation,
+        "isDustTest": row.is_dust_test,
+    }
+
+
+async def start(house: House, request: Request) -> Any:
+    """POST /v1/workflows/{id}/run"""
+    fields = request.fields()
+    run_id = fields.get("runId") or new_id(RUN)
+    if not isinstance(run_id, str) or not is_run_id(run_id):
+        raise BadInput("`runId` begins with run_ and has letters, digits and _ only", code=400078)
+    payload = fields.get("payload")
+    async with as_org(house.pool, request.org_id) as db:
+        row = await workflows.get_workflow(db, request.org_id, request.params["id"], fields.get("version"))
+        if row.status == "archived":
+            raise BadInput("the workflow is archived: unarchive it first")
+        definition = normalise(row.definition)
+        trigger_node = fields.get("triggerNodeId") or definition.trigger_node_ids[0]
+        if trigger_node not in definition.nodes:
+            raise BadInput(f"`triggerNodeId` {trigger_node!r} is no node of this workflow")
+        await run_reads.create_run(
+            db,
+            run_reads.NewRun(
+                org_id=request.org_id,
+                id=run_id,
+                now_ms=now_ms(),
+                workflow_id=row.id,
+                workflow_version=row.shown_version,
+                trigger_node=trigger_node,
+                trigger_result=webhook_result({} if payload is None else payload, {}, rfc3339(now_ms())),
+                triggered_by=request.by,
+            ),
+        )
+    await hand_over(house, request.org_id, run_id)
+    return {"runId": run_id}
+
+
+async def webhook(house: House, request: Request) -> Any:
+    """POST /v1/webhooks/{secret}"""
+    found = await workflows.find_by_secret(house.pool, request.params["secret"])
+    if found is None:
+        raise NotFound("no workflow has this webhook address: check it, or publish the workflow")
+    return await _fire(house, request, *found, request.json())
+
+
+async def org_webhook(house: House, request: Request) -> Any:
+    """POST /v1/orgs/{org}/integrations/webhook"""
+    found = await workflows.find_by_secret(house.pool, request.first("secret"))
+    if found is None or found[0] != request.params["org"]:
+        raise NotFound("no workflow of this organization has this secret")
+    fields = request.fields()
+    if fields.get("runId") and fields.get("nodeId"):
+        answer = await _resume(house, found[0], str(fields["runId"]), str(fields["nodeId"]), fields)
+        return {**answer, "eventId": new_id("evt"), "runIds": [fields["runId"]]}
+    fired = await _fire(house, request, *found, fields.get("data", fields))
+    return {"action": "triggered", "eventId": new_id("evt"), "reason": "", "runIds": [fired["runId"]]}
+
+
+async def _fire(house: House, request: Request, org_id: str, workflow_id: str, body: Any) -> dict[str, Any]:
+    row = await workflows.get_workflow(house.pool, org_id, workflow_id)
+    live = await workflows.get_workflow(house.pool, org_id, workflow_id, row.live_version)
+    node = normalise(live.definition).trigger_node_ids[0]
+    headers = {k: v for k, v in request.headers.items() if k not in HIDDEN_HEADERS}
+    identity = headers.get("idempotency-key") or new_id("req")
+    run_id = new_id(RUN)
+    at = now_ms()
+    proposal = Proposal(
+        org_id=org_id,
+        workflow_id=workflow_id,
+        version=live.shown_version,
+        node_id=node,
+        receipt=receipt_key(workflow_id, node, f"webhook:{identity}"),
+        run_id=run_id,
+        source="webhook",
+        result=webhook_result(body, headers, rfc3339(at)),
+        now_ms=at,
+    )
+    (outcome,) = await accept(house.pool, [proposal])
+    if outcome.status == "accepted":
+        await hand_over(house, org_id, outcome.run_id)
+    known = outcome.run_id if outcome.status in ("accepted", "duplicate") else None
+    return {"runId": known, "status": outcome.status}
+
+
+async def many(house: House, request: Request) -> Any:
+    """GET /v1/runs"""
+    limit, offset = request.page()
+    statuses = [s for value in request.query.get("status", []) for s in value.split(",")] or None
+    async with as_org(house.pool, request.org_id) as db:
+        rows = await run_reads.list_runs(
+            db,
+            request.org_id,
+            workflow_id=request.first("workflowId") or None,
+            statuses=statuses,
+            limit=limit + 1,
+            offset=offset,
+        )
+    return page_of([listed(row) for row in rows], limit, offset)
+
+
+async def _whole(house: House, org_id: str, run_id: str, nodes: set[str] | None) -> dict[str, Any]:
+    async with as_org(house.pool, org_id) as db:
+        run = await run_reads.get_run(db, org_id, run_id)
+        stored = await runs.load_records(db, org_id, run_id)
+    records = [msgspec.convert(record, NodeRecord) for record in stored]
+    definition = normalise(run.definition or {"nodes": {}})
+    state = execution_state(definition, records)
+    trigger = definition.nodes.get(run.trigger_node)
+    state["root"] = {
+        "type": trigger.type if trigger else "",
+        "status": "success",
+        "result": run.trigger_result,
+        "startedAt": time_text(run.started_at),
+        "finishedAt": time_text(run.started_at),
+    }
+    if nodes is not None:
+        state = {node: value for node, value in state.items() if node in nodes}
+    return {**listed(run), "organizationId": org_id, "executionState": state, "workflowDefinition": run.definition}
+
+
+async def get(house: House, request: Request) -> Any:
+    """GET /v1/runs/{id}"""
+    run_id = request.params["id"]
+    if request.first("summary") == "true":
+        async with as_org(house.pool, request.org_id) as db:
+            return listed(await run_reads.get_run(db, request.org_id, run_id))
+    wanted = request.first("nodeIds")
+    return await _whole(house, request.org_id, run_id, set(wanted.split(",")) if wanted else None)
+
+
+async def cancel(house: House, request: Request) -> Any:
+    """POST /v1/runs/{id}/cancel"""
+    async with as_org(house.pool, request.org_id) as db:
+        run = await run_reads.cancel_run(db, request.org_id, request.params["id"])
+    event = RunEvent(
+        type="run_cancelled",
+        run_id=run.id,
+        org_id=run.org_id,
+        workflow_id=run.workflow_id,
+        seq=1_000_000,
+        timestamp=now_ms(),
+        status="cancelled",
+    )
+    await house.publisher.publish([event])
+    return listed(run)
+
+
+async def retry(house: House, request: Request) -> Any:
+    """POST /v1/runs/{id}/retry"""
+    async with as_org(house.pool, request.org_id) as db:
+        run = await run_reads.retry_run(
+            db, request.org_id, request.params["id"], new_id=new_id(RUN), by=request.by, now_ms=now_ms()
+        )
+    await hand_over(house, request.org_id, run.id)
+    return {**listed(run), "runId": run.id}
+
+
+async def resume(house: House, request: Request) -> Any:
+    """POST /v1/runs/{id}/nodes/{node}/resume"""
+    run_id, node = request.params["id"], request.params["node"]
+    if request.principal is not None:
+        async with as_org(house.pool, request.org_id) as db:
+            await run_reads.get_run(db, request.org_id, run_id)
+        return await _resume(house, request.org_id, run_id, node, request.fields())
+    found = await workflows.find_by_secret(house.pool, request.first("secret"))
+    if found is None:
+        raise NotFound("the run was not found: check its id and the secret")
+    run = await run_reads.get_run(house.pool, found[0], run_id)
+    if run.workflow_id != found[1]:
+        raise NotFound("the run was not found: check its id and the secret")
+    return await _resume(house, found[0], run_id, node, request.fields())
+
+
+async def _resume(house: House, org_id: str, run_id: str, node: str, fields: dict[str, Any]) -> dict[str, Any]:
+    context = fields.get("forEachContext") or {}
+    stack = context.get("stack", []) if isinstance(context, dict) else []
+    try:
+        path = "/".join(f"{step['parentNodeId']}:{int(step['index'])}" for step in stack)
+    except (TypeError, KeyError, ValueError) as error:
+        raise BadInput("`forEachContext.stack` is a list of {parentNodeId, index}") from error
+    data = fields.get("data", fields.get("payload", {}))
+    if not await runs.resume_wait(house.pool, org_id, run_id, node, path, data):
+        return {"action": "skipped", "reason": "the node is not waiting"}
+    await hand_over(house, org_id, run_id)
+    return {"action": "resumed", "reason": ""}

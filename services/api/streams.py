@@ -1,0 +1,102 @@
+"""`GET /v1/runs/{id}/stream`: what is stored first, then what happens, each event once, until the run ends.
+
+A run id that does not exist yet is held, so that a client may listen before it starts its run.
+"""
+
+import asyncio
+import contextlib
+from typing import Any
+
+from b3os import metrics
+from b3os.errors import NotFound, TooMany
+from b3os.store import run_reads
+from b3os.store.pool import as_org
+from b3os.stream.events import TERMINAL, RunEvent, encode_sse
+from services.api.house import House
+from services.api.wire import Request
+
+HEARTBEAT_S = 15.0
+#: How often a held stream looks whether its run has ended without an event reaching us.
+CHECK_S = 1.0
+HEADERS = [
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+FINAL = {"success": "run_completed", "failure": "run_failed", "cancelled": "run_cancelled"}
+
+
+async def stream(house: House, request: Request, receive: Any, send: Any) -> None:
+    """Send a run's events; ends after the terminal one, when the client leaves, or when the process stops."""
+    run_id = request.params["id"]
+    after = request.headers.get("last-event-id", "0")
+    seen = int(after) if after.isdigit() else 0
+    await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+    metrics.SSE_STREAMS.inc()
+    left: asyncio.Future[Any] = asyncio.ensure_future(_left(receive))
+    stopping: asyncio.Future[Any] = asyncio.ensure_future(house.stop.wait())
+    events = house.follower.follow(run_id, seen)
+    upcoming: asyncio.Future[Any] = asyncio.ensure_future(anext(events))
+    quiet_s = 0.0
+    try:
+        while True:
+            await asyncio.wait({upcoming, left, stopping}, timeout=CHECK_S, return_when=asyncio.FIRST_COMPLETED)
+            if left.done() or stopping.done():
+                return
+            if upcoming.done():
+                event = upcoming.result()
+                if event.org_id == request.org_id:
+                    quiet_s = 0.0
+                    metrics.SSE_EVENTS.inc()
+                    await _frame(send, encode_sse(event))
+                    if event.type in TERMINAL:
+                        return
+                upcoming = asyncio.ensure_future(anext(events))
+                continue
+            quiet_s += CHECK_S
+            ended = await _ended(house, request.org_id, run_id)
+            if ended is not None and not upcoming.done():
+                await _frame(send, encode_sse(ended))
+                return
+            if quiet_s >= HEARTBEAT_S:
+                quiet_s = 0.0
+                await _frame(send, b": heartbeat\n\n")
+    except TooMany:
+        await _frame(send, b": resync\n\n")
+    finally:
+        metrics.SSE_STREAMS.dec()
+        for task in (left, stopping, upcoming):
+            task.cancel()
+        await asyncio.gather(left, stopping, upcoming, return_exceptions=True)
+        await events.aclose()
+        with contextlib.suppress(OSError):
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _frame(send: Any, data: bytes) -> None:
+    await send({"type": "http.response.body", "body": data, "more_body": True})
+
+
+async def _left(receive: Any) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _ended(house: House, org_id: str, run_id: str) -> RunEvent | None:
+    """Return the terminal event of a run that is stored as ended."""
+    try:
+        async with as_org(house.pool, org_id) as db:
+            run = await run_reads.get_run(db, org_id, run_id)
+    except NotFound:
+        return None
+    if run.status not in FINAL or run.finished_at is None:
+        return None
+    return RunEvent(
+        type=FINAL[run.status],
+        run_id=run.id,
+        org_id=org_id,
+        workflow_id=run.workflow_id,
+        seq=1_000_000,
+        timestamp=int(run.finished_at.timestamp() * 1000),
+        status=run.status,
+    )

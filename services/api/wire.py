@@ -1,0 +1,113 @@
+"""How the API speaks: requests in, the envelope out."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+
+from b3os.auth.principal import Principal
+from b3os.errors import B3osError, BadInput, TooLarge
+from b3os.ids import new_id
+
+BODY_LIMIT = 1024 * 1024
+PAGE_DEFAULT, PAGE_MAX = 20, 100
+_encode = msgspec.json.Encoder().encode
+
+
+class Request(msgspec.Struct, kw_only=True):
+    """One request, its body read; `org_id` is the principal's."""
+
+    method: str
+    path: str
+    query: Mapping[str, list[str]]
+    headers: Mapping[str, str]
+    body: bytes
+    params: Mapping[str, str]
+    principal: Principal | None = None
+
+    @property
+    def org_id(self) -> str:
+        assert self.principal is not None, "the route table requires a principal here"
+        return self.principal.org_id
+
+    @property
+    def by(self) -> str:
+        assert self.principal is not None
+        return self.principal.user_id or self.principal.key_id
+
+    def json(self) -> Any:
+        """Decode the body; an empty one is {}. Raises BadInput with the place."""
+        if not self.body.strip():
+            return {}
+        try:
+            return msgspec.json.decode(self.body)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            raise BadInput(f"the body is not JSON: {error}") from error
+
+    def fields(self) -> dict[str, Any]:
+        """Decode the body as an object."""
+        found = self.json()
+        if not isinstance(found, dict):
+            raise BadInput("the body is a JSON object")
+        return found
+
+    def first(self, name: str, default: str = "") -> str:
+        """Return a query parameter's first value."""
+        return self.query.get(name, [default])[0]
+
+    def page(self) -> tuple[int, int]:
+        """Return limit and offset, clamped rather than refused."""
+        try:
+            limit, offset = int(self.first("limit") or PAGE_DEFAULT), int(self.first("offset") or 0)
+        except ValueError as error:
+            raise BadInput("limit and offset are whole numbers") from error
+        return max(1, min(limit, PAGE_MAX)), max(0, offset)
+
+
+async def read_request(scope: Any, receive: Any) -> Request:
+    """Read a request up to the body limit; raises TooLarge."""
+    headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            break
+        body += message.get("body", b"")
+        if len(body) > BODY_LIMIT:
+            raise TooLarge(f"a body has at most {BODY_LIMIT} bytes")
+        if not message.get("more_body"):
+            break
+    query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+    return Request(
+        method=scope["method"], path=scope["path"], query=query, headers=headers, body=bytes(body), params={}
+    )
+
+
+async def send_json(send: Any, status: int, body: Any) -> None:
+    """Send one JSON answer."""
+    data = _encode(body)
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(data)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": data})
+
+
+def success(data: Any, code: int = 200) -> dict[str, Any]:
+    """Wrap data in the envelope."""
+    return {"code": code, "message": "success", "data": data, "requestId": new_id("req")}
+
+
+def failure(error: B3osError) -> dict[str, Any]:
+    """Wrap an error in the envelope."""
+    return {"code": error.code, "message": error.message, "details": error.details, "requestId": new_id("req")}
+
+
+def page_of(items: list[Any], limit: int, offset: int) -> dict[str, Any]:
+    """Make a page from one item more than it shows."""
+    return {"items": items[:limit], "limit": limit, "offset": offset, "hasMore": len(items) > limit}
+
+
+def time_text(moment: datetime | None) -> str | None:
+    """Write a time as RFC 3339 in UTC."""
+    return None if moment is None else moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

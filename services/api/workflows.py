@@ -1,0 +1,218 @@
+"""Workflows over REST: create, read, change, validate, publish, pause, resume, archive, versions, rollback."""
+
+from typing import Any
+
+from b3os.detect.catalog import TRIGGER_TYPES
+from b3os.errors import BadInput, InvalidDefinition
+from b3os.ids import WORKFLOW, new_id, new_secret
+from b3os.run.builtins.catalog import BUILTINS
+from b3os.store import workflows as store
+from b3os.store.pool import as_org
+from b3os.workflow.definition import Definition, normalise, to_wire
+from b3os.workflow.validation import TypeInfo, validate
+from services.api.house import House
+from services.api.wire import Request, page_of, time_text
+
+TYPES = {
+    **{name: TypeInfo("trigger", spec.payload_schema) for name, spec in TRIGGER_TYPES.items()},
+    **{name: TypeInfo("logic", spec.payload_schema) for name, spec in BUILTINS.items()},
+}
+
+
+def shown(row: store.Workflow) -> dict[str, Any]:
+    """Write a workflow as the wire shows it."""
+    return {
+        "id": row.id,
+        "organizationId": row.org_id,
+        "name": row.name,
+        "description": row.description,
+        "status": row.status,
+        "type": row.type,
+        "version": row.shown_version,
+        "definition": row.definition,
+        "cooldownMs": row.cooldown_ms,
+        "maxRuns": row.max_runs,
+        "remainRuns": row.remain_runs,
+        "pausedReason": row.paused_reason,
+        "visibility": row.visibility,
+        "triggerSecret": row.trigger_secret,
+        "uiMetadata": row.ui_metadata,
+        "hasDraft": row.has_draft,
+        "hasLiveVersion": row.has_live_version,
+        "createdBy": row.created_by,
+        "updatedBy": row.updated_by,
+        "createdAt": time_text(row.created_at),
+        "updatedAt": time_text(row.updated_at),
+        "lastTriggeredAt": time_text(row.last_triggered_at),
+    }
+
+
+def _text(fields: dict[str, Any], name: str, *, required: bool = False) -> str | None:
+    value = fields.get(name)
+    if value is None and not required:
+        return None
+    if not isinstance(value, str) or (required and not value.strip()):
+        raise BadInput(f"`{name}` is a {'non-empty ' if required else ''}string")
+    return value
+
+
+def _whole(fields: dict[str, Any], name: str) -> int | None:
+    value = fields.get(name)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**53):
+        raise BadInput(f"`{name}` is a whole number of 0 or more")
+    return value
+
+
+def _definition(fields: dict[str, Any]) -> Definition:
+    return normalise(fields.get("definition"))
+
+
+def _type_of(definition: Definition) -> str:
+    root = definition.nodes.get(definition.trigger_node_ids[0])
+    return root.type if root else ""
+
+
+async def create(house: House, request: Request) -> Any:
+    """POST /v1/workflows"""
+    fields = request.fields()
+    definition = _definition(fields)
+    async with as_org(house.pool, request.org_id) as db:
+        row = await store.create_workflow(
+            db,
+            request.org_id,
+            new_id(WORKFLOW),
+            name=str(_text(fields, "name", required=True)),
+            description=_text(fields, "description") or "",
+            definition=to_wire(definition),
+            by=request.by,
+            type=_type_of(definition),
+            cooldown_ms=_whole(fields, "cooldownMs") or 0,
+            max_runs=_whole(fields, "maxRuns"),
+        )
+    return shown(row)
+
+
+async def get(house: House, request: Request) -> Any:
+    """GET /v1/workflows/{id}"""
+    async with as_org(house.pool, request.org_id) as db:
+        return shown(await store.get_workflow(db, request.org_id, request.params["id"]))
+
+
+async def many(house: House, request: Request) -> Any:
+    """GET /v1/workflows"""
+    limit, offset = request.page()
+    statuses = [s for value in request.query.get("status", []) for s in value.split(",")] or None
+    async with as_org(house.pool, request.org_id) as db:
+        rows = await store.list_workflows(db, request.org_id, statuses=statuses, limit=limit + 1, offset=offset)
+    return page_of([shown(row) for row in rows], limit, offset)
+
+
+async def update(house: House, request: Request) -> Any:
+    """PUT /v1/workflows/{id}"""
+    fields = request.fields()
+    definition = _definition(fields) if fields.get("definition") is not None else None
+    async with as_org(house.pool, request.org_id) as db:
+        row = await store.update_workflow(
+            db,
+            request.org_id,
+            request.params["id"],
+            by=request.by,
+            expected_version=_whole(fields, "expectedCurrentVersion"),
+            name=_text(fields, "name"),
+            description=_text(fields, "description"),
+            definition=to_wire(definition) if definition else None,
+            type=_type_of(definition) if definition else None,
+            cooldown_ms=_whole(fields, "cooldownMs"),
+            max_runs=_whole(fields, "maxRuns"),
+        )
+    return shown(row)
+
+
+async def check(_house: House, request: Request) -> Any:
+    """POST /v1/workflows/validate"""
+    fields = request.fields()
+    if not isinstance(fields.get("definition"), dict):
+        raise BadInput("`definition` is missing: send {name, definition}")
+    try:
+        problems = validate(_definition(fields), TYPES, str(fields.get("name") or "Untitled"))
+    except InvalidDefinition as error:
+        return {"valid": False, "errors": [{"type": "nodes", "message": error.message, "code": "malformed"}]}
+    return {"valid": not problems, "errors": problems}
+
+
+async def publish(house: House, request: Request) -> Any:
+    """POST /v1/workflows/{id}/publish"""
+    fields = request.fields()
+    workflow_id = request.params["id"]
+    async with as_org(house.pool, request.org_id) as db:
+        row = await store.get_workflow(db, request.org_id, workflow_id)
+        definition = normalise(row.definition)
+        problems = validate(definition, TYPES, row.name)
+        if problems:
+            first = f"{problems[0].message} (node {problems[0].node_id or '-'})"
+            raise InvalidDefinition(f"{len(problems)} problems, first: {first}. See details.", details=list(problems))
+        triggers = [(n, definition.nodes[n].type, definition.nodes[n].payload) for n in definition.trigger_node_ids]
+        expected = _whole(fields, "expectedVersion")
+        row = await store.publish(
+            db,
+            request.org_id,
+            workflow_id,
+            triggers=triggers,
+            by=request.by,
+            new_secret=new_secret,
+            expected_version=row.version if expected is None else expected,
+        )
+    return shown(row)
+
+
+async def pause(house: House, request: Request) -> Any:
+    """POST /v1/workflows/{id}/pause"""
+    async with as_org(house.pool, request.org_id) as db:
+        return shown(await store.pause(db, request.org_id, request.params["id"], by=request.by))
+
+
+async def resume(house: House, request: Request) -> Any:
+    """POST /v1/workflows/{id}/resume"""
+    async with as_org(house.pool, request.org_id) as db:
+        return shown(await store.resume(db, request.org_id, request.params["id"], by=request.by))
+
+
+async def archive(house: House, request: Request) -> Any:
+    """DELETE /v1/workflows/{id}"""
+    async with as_org(house.pool, request.org_id) as db:
+        return shown(await store.archive(db, request.org_id, request.params["id"], by=request.by))
+
+
+async def versions(house: House, request: Request) -> Any:
+    """GET /v1/workflows/{id}/versions"""
+    limit, offset = request.page()
+    async with as_org(house.pool, request.org_id) as db:
+        head = await store.get_workflow(db, request.org_id, request.params["id"])
+        rows = await store.list_versions(db, request.org_id, head.id, limit=limit + 1, offset=offset)
+    items = [
+        {
+            "version": row.version,
+            "versionNumber": row.version,
+            "name": row.name,
+            "status": "live" if row.version == head.live_version else "draft",
+            "createdBy": row.created_by,
+            "createdAt": time_text(row.created_at),
+            "publishedAt": time_text(row.published_at),
+        }
+        for row in rows
+    ]
+    return {**page_of(items, limit, offset), "currentVersion": head.version}
+
+
+async def rollback(house: House, request: Request) -> Any:
+    """POST /v1/workflows/{id}/rollback"""
+    fields = request.fields()
+    version = _whole(fields, "versionNumber") or _whole(fields, "targetVersion")
+    if version is None:
+        raise BadInput("`versionNumber` is missing: name the version to go back to")
+    expected = _whole(fields, "expectedCurrentVersion")
+    async with as_org(house.pool, request.org_id) as db:
+        row = await store.rollback(
+            db, request.org_id, request.params["id"], version, by=request.by, expected_version=expected
+        )
+    return shown(row)

@@ -1,0 +1,1 @@
+"""Five processes started for real."""
