@@ -26,6 +26,10 @@ _SPECS = (
                 {"type": "object", "properties": {"inputSchema": {}}}, _RESULT, ("manual",)),
     TriggerSpec("webhook", "Webhook", "Runs when the workflow's webhook address is called.",
                 {"type": "object"}, _RESULT, ("manual",)),
+    TriggerSpec("cronjob", "Schedule", "Runs at the slots of a five-field cron in a time zone, or of an RRULE.",
+                {"type": "object", "properties": {"schedule": {"type": "string"}, "cron": {"type": "string"},
+                 "rrule": {"type": "string"}, "timezone": {"type": "string"}}},
+                {"type": "object", "properties": {"triggeredAt": {"type": "string"}}}, ("schedule",)),
 )  # fmt: skip
 
 TRIGGER_TYPES: dict[str, TriggerSpec] = {spec.type: spec for spec in _SPECS}

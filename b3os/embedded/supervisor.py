@@ -34,6 +34,7 @@ class Options(msgspec.Struct, frozen=True):
     port: int = 8080
     data_dir: Path = Path(".b3os")
     workers: int = 1
+    masters: int = 1
     api: int = 1
     as_json: bool = False
 
@@ -165,7 +166,7 @@ class Supervisor:
         return environ
 
     def _plan(self) -> list[tuple[str, dict[str, str]]]:
-        counts = {"api": self.options.api, "worker": self.options.workers}
+        counts = {"api": self.options.api, "master": self.options.masters, "worker": self.options.workers}
         return [(f"{name}-{n}" if n else name, {}) for name, count in counts.items() for n in range(count)]
 
     def _await_ready(self) -> None:

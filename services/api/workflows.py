@@ -3,13 +3,14 @@
 from typing import Any
 
 from b3os.detect.catalog import TRIGGER_TYPES
+from b3os.detect.schedules import parse_schedule
 from b3os.errors import BadInput, InvalidDefinition
 from b3os.ids import WORKFLOW, new_id, new_secret
 from b3os.run.builtins.catalog import BUILTINS
 from b3os.store import workflows as store
 from b3os.store.pool import as_org
 from b3os.workflow.definition import Definition, normalise, to_wire
-from b3os.workflow.validation import TypeInfo, validate
+from b3os.workflow.validation import Problem, TypeInfo, validate
 from services.api.house import House
 from services.api.wire import Request, page_of, time_text
 
@@ -70,6 +71,19 @@ def _definition(fields: dict[str, Any]) -> Definition:
 def _type_of(definition: Definition) -> str:
     root = definition.nodes.get(definition.trigger_node_ids[0])
     return root.type if root else ""
+
+
+def problems_of(definition: Definition, name: str) -> list[Problem]:
+    """Validate a definition, schedules included."""
+    problems = validate(definition, TYPES, name)
+    for node_id in definition.trigger_node_ids:
+        node = definition.nodes.get(node_id)
+        if node is not None and node.type == "cronjob":
+            try:
+                parse_schedule(node.payload)
+            except BadInput as error:
+                problems.append(Problem("nodes", error.message, node_id, node_id, "payload", "schedule_invalid"))
+    return problems
 
 
 async def create(house: House, request: Request) -> Any:
@@ -134,7 +148,7 @@ async def check(_house: House, request: Request) -> Any:
     if not isinstance(fields.get("definition"), dict):
         raise BadInput("`definition` is missing: send {name, definition}")
     try:
-        problems = validate(_definition(fields), TYPES, str(fields.get("name") or "Untitled"))
+        problems = problems_of(_definition(fields), str(fields.get("name") or "Untitled"))
     except InvalidDefinition as error:
         return {"valid": False, "errors": [{"type": "nodes", "message": error.message, "code": "malformed"}]}
     return {"valid": not problems, "errors": problems}
@@ -147,7 +161,7 @@ async def publish(house: House, request: Request) -> Any:
     async with as_org(house.pool, request.org_id) as db:
         row = await store.get_workflow(db, request.org_id, workflow_id)
         definition = normalise(row.definition)
-        problems = validate(definition, TYPES, row.name)
+        problems = problems_of(definition, row.name)
         if problems:
             first = f"{problems[0].message} (node {problems[0].node_id or '-'})"
             raise InvalidDefinition(f"{len(problems)} problems, first: {first}. See details.", details=list(problems))

@@ -51,7 +51,18 @@ def test_webhook_becomes_a_run_with_its_events_in_order_and_once(running: House)
     assert ("node_completed", "yes") in told
 
 
-@pytest.mark.parametrize("service", ["worker", "api"])
+def test_cron_slot_becomes_one_run_each(running: House) -> None:
+    rule = {"rrule": "DTSTART:20260101T000000Z\nRRULE:FREQ=SECONDLY;INTERVAL=1"}
+    workflow = running.publish("cron", two_nodes("cronjob", rule, "slot {{$trigger.triggeredAt}}"))
+    until(lambda: len(running.runs(workflow["id"])) >= 2, what="two cron runs")
+    running.call("POST", f"/v1/workflows/{workflow['id']}/pause")
+    ran = [running.finished_run(run["id"]) for run in running.runs(workflow["id"])]
+    assert {run["status"] for run in ran} == {"success"}
+    slots = [run["executionState"]["yes"]["result"]["message"] for run in ran]
+    assert len(set(slots)) == len(slots)
+
+
+@pytest.mark.parametrize("service", ["worker", "master", "api"])
 def test_killing_a_process_loses_no_accepted_trigger_and_duplicates_no_run(running: House, service: str) -> None:
     workflow = running.publish(f"kill-{service}", two_nodes("webhook", {}, "n {{$trigger.body.n}}"))
     accepted = []

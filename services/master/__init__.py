@@ -1,0 +1,1 @@
+"""The master process: triggers that fire by themselves."""

@@ -1,0 +1,26 @@
+"""Entry of the master process."""
+
+import asyncio
+
+from b3os.logs import setup
+from b3os.process import run, tell_ready
+from b3os.settings import load_settings
+from b3os.store.pool import open_pool
+from services.master.app import Master
+
+
+async def main(stop: asyncio.Event) -> None:
+    settings = load_settings()
+    setup(settings.log_level, "master")
+    pool = await open_pool(settings.database_url, max_size=6)
+    master = Master(pool=pool, settings=settings, stop=stop)
+    try:
+        await master.start()
+        tell_ready(settings.ready_fd)
+        await master.serve()
+    finally:
+        await master.close()
+        await pool.close()
+
+
+run(main)
