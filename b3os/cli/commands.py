@@ -11,7 +11,7 @@ from b3os.embedded.supervisor import Options, Supervisor
 from b3os.errors import B3osError
 from b3os.settings import load_settings
 
-PROCESSES = ("api", "master", "worker")
+PROCESSES = ("api", "master", "worker", "actions")
 
 
 @click.group()
@@ -25,12 +25,13 @@ def cli() -> None:
 @click.option("--data-dir", default=".b3os", show_default=True, type=click.Path(path_type=Path))
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1))
 @click.option("--masters", default=1, show_default=True, type=click.IntRange(1))
+@click.option("--actions", default=1, show_default=True, type=click.IntRange(1))
 @click.option("--api", default=1, show_default=True, type=click.IntRange(1))
 @click.option("--json", "as_json", is_flag=True, help="print the ready line as JSON")
-def up(host: str, port: int, data_dir: Path, workers: int, masters: int, api: int, as_json: bool) -> None:
+def up(host: str, port: int, data_dir: Path, workers: int, masters: int, actions: int, api: int, as_json: bool) -> None:
     """Start servers and all processes; Ctrl-C stops everything."""
     options = Options(
-        host=host, port=port, data_dir=data_dir, workers=workers, masters=masters, api=api,
+        host=host, port=port, data_dir=data_dir, workers=workers, masters=masters, actions=actions, api=api,
         as_json=as_json,
     )  # fmt: skip
     sys.exit(Supervisor(options).run())

@@ -35,6 +35,7 @@ class Options(msgspec.Struct, frozen=True):
     data_dir: Path = Path(".b3os")
     workers: int = 1
     masters: int = 1
+    actions: int = 1
     api: int = 1
     as_json: bool = False
 
@@ -162,11 +163,19 @@ class Supervisor:
         for name, value in secrets_of(folder).items():
             environ.setdefault(name, value)
         environ["B3OS_HOST"], environ["B3OS_PORT"] = self.options.host, str(self.options.port)
+        if not environ.get("B3OS_ACTIONS_URL"):
+            port = free_port()
+            environ["B3OS_ACTIONS_URL"], environ["B3OS_ACTIONS_PORT"] = f"http://127.0.0.1:{port}", str(port)
         subprocess.run([sys.executable, "-m", "b3os.cli", "migrate", "--quiet"], env=environ, check=True)
         return environ
 
     def _plan(self) -> list[tuple[str, dict[str, str]]]:
-        counts = {"api": self.options.api, "master": self.options.masters, "worker": self.options.workers}
+        counts = {
+            "api": self.options.api,
+            "master": self.options.masters,
+            "worker": self.options.workers,
+            "actions": self.options.actions,
+        }
         return [(f"{name}-{n}" if n else name, {}) for name, count in counts.items() for n in range(count)]
 
     def _await_ready(self) -> None:
@@ -207,6 +216,13 @@ def secrets_of(folder: Path) -> dict[str, str]:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             json.dump(made, file)
     return dict(json.loads(path.read_text()))
+
+
+def free_port() -> int:
+    """Return a loopback port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def check_port(host: str, port: int) -> None:

@@ -62,6 +62,8 @@ ROUTES = (
     Route("POST", "/v1/runs/{id}/nodes/{node}/resume", MAYBE, runs.resume),
     Route("POST", "/v1/webhooks/{secret}", ANYONE, runs.webhook),
     Route("POST", "/v1/orgs/{org}/integrations/webhook", ANYONE, runs.org_webhook),
+    Route("GET", "/v1/actions", ANYONE, catalogs.actions),
+    Route("GET", "/v1/actions/{type}", ANYONE, catalogs.action),
     Route("GET", "/v1/triggers", ANYONE, catalogs.triggers),
     Route("GET", "/v1/triggers/{type}", ANYONE, catalogs.trigger),
     Route("GET", "/v1/logic-actions", ANYONE, catalogs.logic_actions),

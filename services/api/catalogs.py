@@ -7,6 +7,7 @@ from b3os.errors import NotFound
 from b3os.run.builtins.catalog import BUILTINS
 from services.api.house import House
 from services.api.wire import Request, page_of
+from services.api.workflows import CATALOG
 
 
 def _described(spec: Any, category: str) -> dict[str, Any]:
@@ -45,6 +46,20 @@ async def trigger(_house: House, request: Request) -> Any:
 async def logic_actions(_house: House, request: Request) -> Any:
     """GET /v1/logic-actions"""
     return _listed(request, BUILTINS.values(), "logic")
+
+
+async def actions(_house: House, request: Request) -> Any:
+    """GET /v1/actions"""
+    limit, offset = request.page()
+    items = [CATALOG.definition(name) for name in CATALOG.specs]
+    if request.first("summary") == "true":
+        items = [{k: v for k, v in item.items() if not k.endswith("Schema")} for item in items]
+    return page_of(items[offset : offset + limit + 1], limit, offset)
+
+
+async def action(_house: House, request: Request) -> Any:
+    """GET /v1/actions/{type}"""
+    return CATALOG.definition(request.params["type"])
 
 
 async def healthz(_house: House, _request: Request) -> Any:

@@ -2,10 +2,12 @@
 
 from typing import Any
 
+from b3os.actions.catalog import Catalog, schema_of
 from b3os.detect.catalog import TRIGGER_TYPES
 from b3os.detect.schedules import parse_schedule
 from b3os.errors import BadInput, InvalidDefinition
 from b3os.ids import WORKFLOW, new_id, new_secret
+from b3os.providers import PROVIDERS
 from b3os.run.builtins.catalog import BUILTINS
 from b3os.store import workflows as store
 from b3os.store.pool import as_org
@@ -14,9 +16,11 @@ from b3os.workflow.validation import Problem, TypeInfo, validate
 from services.api.house import House
 from services.api.wire import Request, page_of, time_text
 
+CATALOG = Catalog(PROVIDERS)
 TYPES = {
     **{name: TypeInfo("trigger", spec.payload_schema) for name, spec in TRIGGER_TYPES.items()},
     **{name: TypeInfo("logic", spec.payload_schema) for name, spec in BUILTINS.items()},
+    **{name: TypeInfo("action", schema_of(spec.payload), spec.connector) for name, spec in CATALOG.specs.items()},
 }
 
 

@@ -3,7 +3,9 @@
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,31 @@ from tests.system.house import House, house, until
 pytestmark = pytest.mark.timeout(300)
 
 
+class Site(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"price": 42}')
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with house(tmp_path_factory.mktemp("system") / "data") as found:
+def site() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Site)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory, site: str) -> Iterator[House]:
+    allowed = site.split("/")[2]
+    with house(tmp_path_factory.mktemp("system") / "data", B3OS_EGRESS_ALLOW=allowed) as found:
         yield found
 
 
@@ -62,7 +86,31 @@ def test_cron_slot_becomes_one_run_each(running: House) -> None:
     assert len(set(slots)) == len(slots)
 
 
-@pytest.mark.parametrize("service", ["worker", "master", "api"])
+def test_action_answers_and_a_private_address_is_refused(running: House, site: str) -> None:
+    def ask(url: str) -> dict[str, object]:
+        return {
+            "nodes": {
+                "root": {"type": "manual", "payload": {}, "children": ["ask"]},
+                "ask": {"type": "http-request", "payload": {"url": url}, "children": ["say"]},
+                "say": {"type": "log", "payload": {"message": "{{ask.result.body.price}}"}, "children": []},
+            }
+        }
+
+    def run(url: str) -> dict[str, Any]:
+        workflow = running.publish("ask", ask(url))
+        return running.finished_run(running.call("POST", f"/v1/workflows/{workflow['id']}/run")["data"]["runId"])
+
+    answered = run(site)
+    assert answered["status"] == "success", answered["executionState"]
+    assert answered["executionState"]["say"]["result"]["message"] == 42
+    refused = run("http://169.254.169.254/latest/meta-data")
+    assert refused["status"] == "failure"
+    error = refused["executionState"]["ask"]["result"]["error"]
+    assert error["category"] == "network"
+    assert error["remediation"]
+
+
+@pytest.mark.parametrize("service", ["worker", "master", "actions", "api"])
 def test_killing_a_process_loses_no_accepted_trigger_and_duplicates_no_run(running: House, service: str) -> None:
     workflow = running.publish(f"kill-{service}", two_nodes("webhook", {}, "n {{$trigger.body.n}}"))
     accepted = []

@@ -1,0 +1,52 @@
+"""What an action is: typed payload and result, words, and how it is carried out."""
+
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from b3os.net.http import GuardedClient
+
+StructType = type[msgspec.Struct]
+
+
+class Operation(StrEnum):
+    """Whether an action changes something outside."""
+
+    READ = "read"
+    WRITE = "write"
+
+
+class ActionContext(msgspec.Struct, frozen=True, kw_only=True):
+    """What an action gets beside its payload: who it is for, the way out, the connector's credential."""
+
+    http: GuardedClient
+    org_id: str
+    run_id: str = ""
+    node_id: str = ""
+    idempotency_key: str = ""
+    credential: dict[str, Any] = {}
+
+
+class ActionSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One action; `run` gets the decoded payload and returns the result struct, or raises ActionFailed."""
+
+    type: str
+    title: str
+    description: str
+    payload: StructType
+    result: StructType
+    operation: Operation
+    category: str
+    run: Callable[[Any, ActionContext], Awaitable[Any]]
+    connector: str | None = None
+    tags: tuple[str, ...] = ()
+
+
+class Provider(msgspec.Struct, frozen=True):
+    """A family of actions."""
+
+    name: str
+    title: str
+    actions: tuple[ActionSpec, ...]

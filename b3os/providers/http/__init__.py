@@ -1,0 +1,6 @@
+"""Provider http: requests to any public server."""
+
+from b3os.actions.spec import Provider
+from b3os.providers.http.request import REQUEST
+
+HTTP = Provider("http", "HTTP", (REQUEST,))

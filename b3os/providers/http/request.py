@@ -1,0 +1,74 @@
+"""http-request: one request through the guard, the answer as JSON where it is JSON."""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from b3os.actions.spec import ActionContext, ActionSpec, Operation
+from b3os.errors import ActionFailed
+
+
+class RequestPayload(msgspec.Struct, frozen=True, rename="camel"):
+    """Settings of http-request."""
+
+    url: Annotated[str, Meta(description="Public http or https address")]
+    method: Annotated[str, Meta(description="GET, POST, PUT, PATCH, DELETE or HEAD", pattern="^[A-Z]{3,7}$")] = "GET"
+    headers: Annotated[dict[str, str], Meta(description="Request headers")] = {}
+    body: Annotated[Any, Meta(description="A string as it is; anything else as JSON")] = None
+    timeout_ms: Annotated[int, Meta(description="Milliseconds to wait", ge=100, le=30_000)] = 30_000
+    fail_on_error: Annotated[bool, Meta(description="Whether a status of 400 or more fails the node")] = True
+
+
+class RequestResult(msgspec.Struct, frozen=True):
+    """What http-request returns."""
+
+    status: Annotated[int, Meta(description="HTTP status")]
+    headers: Annotated[dict[str, str], Meta(description="Answer headers, names in lower case")]
+    body: Annotated[Any, Meta(description="Decoded JSON, or text")]
+
+
+async def run(payload: RequestPayload, context: ActionContext) -> RequestResult:
+    """Send the request; a failing status is an error with its category."""
+    headers = dict(payload.headers)
+    body: bytes | None = None
+    if isinstance(payload.body, str):
+        body = payload.body.encode()
+    elif payload.body is not None:
+        body = msgspec.json.encode(payload.body)
+        headers.setdefault("content-type", "application/json")
+    if context.idempotency_key and payload.method not in ("GET", "HEAD"):
+        headers.setdefault("idempotency-key", context.idempotency_key)
+    answer = await context.http.request(
+        payload.method, payload.url, headers=headers, body=body, timeout_s=payload.timeout_ms / 1000
+    )
+    if answer.status >= 400 and payload.fail_on_error:
+        raise ActionFailed(
+            f"the server answered {answer.status}",
+            error_code="API_ERROR",
+            category="auth" if answer.status in (401, 403) else "service",
+            remediation="check address, headers and credentials" if answer.status < 500 else "try again later",
+            retryable=answer.status == 429 or answer.status >= 500,
+        )
+    return RequestResult(answer.status, answer.headers, decoded(answer.body))
+
+
+def decoded(body: bytes) -> Any:
+    """Return JSON where it is JSON, else text."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return body.decode("utf-8", "replace")
+
+
+REQUEST = ActionSpec(
+    type="http-request",
+    title="HTTP request",
+    description="Send an HTTP request to a public server.",
+    payload=RequestPayload,
+    result=RequestResult,
+    operation=Operation.WRITE,
+    category="utility",
+    run=run,
+    tags=("http",),
+)

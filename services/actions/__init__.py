@@ -1,0 +1,1 @@
+"""The actions process: carries catalog actions out for workers."""

@@ -1,0 +1,91 @@
+"""`POST /execute` for workers, plain ASGI. The protocol: docs/execute.md."""
+
+import hmac
+from typing import Any
+
+import msgspec
+
+from b3os import metrics
+from b3os.actions.catalog import Catalog
+from b3os.actions.execute import execute
+from b3os.actions.spec import ActionContext
+from b3os.errors import B3osError, BadInput, NotFound, TooLarge, Unauthenticated
+from b3os.net.http import GuardedClient
+
+BODY_LIMIT = 4 * 1024 * 1024
+
+
+class Call(msgspec.Struct, frozen=True, rename="camel"):
+    """The body of `POST /execute`."""
+
+    type: str
+    inputs: Any
+    org_id: str
+    run_id: str = ""
+    node_id: str = ""
+    idempotency_key: str = ""
+    credential: dict[str, Any] | None = None
+
+
+class ActionsApp:
+    """The ASGI application of one actions process."""
+
+    def __init__(self, catalog: Catalog, http: GuardedClient, internal_key: str) -> None:
+        self._catalog = catalog
+        self._http = http
+        self._key = internal_key.encode()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        try:
+            answer = await self._answer(scope, receive)
+            await respond(send, 200, answer)
+        except B3osError as error:
+            await respond(send, error.status, {"code": error.code, "message": error.message})
+
+    async def _answer(self, scope: Any, receive: Any) -> Any:
+        route = (scope["method"], scope["path"])
+        if route == ("GET", "/healthz"):
+            return {"status": "ok"}
+        if route != ("POST", "/execute"):
+            raise NotFound("POST /execute is what there is")
+        given = dict(scope["headers"]).get(b"x-internal-key", b"")
+        if not self._key or not hmac.compare_digest(given, self._key):
+            raise Unauthenticated("the internal key is missing or wrong: set B3OS_INTERNAL_KEY on both sides")
+        try:
+            call = msgspec.json.decode(await read(receive), type=Call)
+        except msgspec.DecodeError as error:
+            raise BadInput(f"the body is not an execute call: {error}") from error
+        context = ActionContext(
+            http=self._http,
+            org_id=call.org_id,
+            run_id=call.run_id,
+            node_id=call.node_id,
+            idempotency_key=call.idempotency_key,
+            credential=call.credential or {},
+        )
+        result = await execute(self._catalog.get(call.type), call.inputs, context)
+        metrics.ACTIONS.labels(call.type, (result.get("error") or {}).get("code", "")).inc()
+        return result
+
+
+async def read(receive: Any) -> bytes:
+    """Read a body up to the limit."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > BODY_LIMIT:
+            raise TooLarge(f"a call has at most {BODY_LIMIT} bytes")
+        if message["type"] == "http.disconnect" or not message.get("more_body"):
+            return bytes(body)
+
+
+async def respond(send: Any, status: int, body: Any) -> None:
+    """Send one JSON answer."""
+    data = msgspec.json.encode(body)
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(data)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": data})
