@@ -7,11 +7,15 @@ import asyncio
 import contextlib
 from typing import Any
 
+import msgspec
+
 from b3os import metrics
 from b3os.errors import NotFound, TooMany
-from b3os.store import run_reads
+from b3os.run.records import NodeRecord
+from b3os.store import run_reads, runs
 from b3os.store.pool import as_org
 from b3os.stream.events import TERMINAL, RunEvent, encode_sse
+from b3os.stream.tell import RUN_EVENTS, node_event, run_finished, run_started
 from services.api.house import House
 from services.api.wire import Request
 
@@ -23,7 +27,6 @@ HEADERS = [
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 ]
-FINAL = {"success": "run_completed", "failure": "run_failed", "cancelled": "run_cancelled"}
 
 
 async def stream(house: House, request: Request, receive: Any, send: Any) -> None:
@@ -37,27 +40,35 @@ async def stream(house: House, request: Request, receive: Any, send: Any) -> Non
     stopping: asyncio.Future[Any] = asyncio.ensure_future(house.stop.wait())
     events = house.follower.follow(run_id, seen)
     upcoming: asyncio.Future[Any] = asyncio.ensure_future(anext(events))
-    quiet_s = 0.0
+    quiet_s = CHECK_S
     try:
+        # Followed first and read afterwards: nothing falls between; `seen` keeps each event single.
+        for event in await _stored(house, request.org_id, run_id):
+            if event.seq > seen:
+                seen = event.seq
+                await _frame(send, encode_sse(event))
+            if event.type in TERMINAL:
+                return
         while True:
             await asyncio.wait({upcoming, left, stopping}, timeout=CHECK_S, return_when=asyncio.FIRST_COMPLETED)
             if left.done() or stopping.done():
                 return
+            found: list[RunEvent] = []
             if upcoming.done():
-                event = upcoming.result()
-                if event.org_id == request.org_id:
-                    quiet_s = 0.0
-                    metrics.SSE_EVENTS.inc()
-                    await _frame(send, encode_sse(event))
-                    if event.type in TERMINAL:
-                        return
+                found = [upcoming.result()]
                 upcoming = asyncio.ensure_future(anext(events))
-                continue
-            quiet_s += CHECK_S
-            ended = await _ended(house, request.org_id, run_id)
-            if ended is not None and not upcoming.done():
-                await _frame(send, encode_sse(ended))
-                return
+            else:
+                # An event may have been lost on its way: what is stored is the truth.
+                quiet_s += CHECK_S
+                found = await _stored(house, request.org_id, run_id)
+            for event in found:
+                if event.seq <= seen or event.org_id != request.org_id:
+                    continue
+                seen, quiet_s = event.seq, 0.0
+                metrics.SSE_EVENTS.inc()
+                await _frame(send, encode_sse(event))
+                if event.type in TERMINAL:
+                    return
             if quiet_s >= HEARTBEAT_S:
                 quiet_s = 0.0
                 await _frame(send, b": heartbeat\n\n")
@@ -82,21 +93,16 @@ async def _left(receive: Any) -> None:
         pass
 
 
-async def _ended(house: House, org_id: str, run_id: str) -> RunEvent | None:
-    """Return the terminal event of a run that is stored as ended."""
+async def _stored(house: House, org_id: str, run_id: str) -> list[RunEvent]:
+    """Return the events of what is stored of a run; none for a run that does not exist yet."""
     try:
         async with as_org(house.pool, org_id) as db:
             run = await run_reads.get_run(db, org_id, run_id)
+            stored = await runs.load_records(db, org_id, run_id)
     except NotFound:
-        return None
-    if run.status not in FINAL or run.finished_at is None:
-        return None
-    return RunEvent(
-        type=FINAL[run.status],
-        run_id=run.id,
-        org_id=org_id,
-        workflow_id=run.workflow_id,
-        seq=1_000_000,
-        timestamp=int(run.finished_at.timestamp() * 1000),
-        status=run.status,
-    )
+        return []
+    events = [run_started(run, int(run.started_at.timestamp() * 1000))]
+    events += [node_event(run, msgspec.convert(record, NodeRecord)) for record in stored]
+    if run.status in RUN_EVENTS and run.finished_at is not None:
+        events.append(run_finished(run, run.status, int(run.finished_at.timestamp() * 1000)))
+    return events

@@ -16,10 +16,10 @@ from b3os.run.records import NodeError, NodeRecord
 from b3os.run.scheduler import RunScheduler
 from b3os.store import runs
 from b3os.stream.events import RunEvent
+from b3os.stream.tell import node_event, run_finished, run_started
 from b3os.workflow.definition import Definition, normalise
 from services.worker.commit import CommitGroup
 from services.worker.dispatch import ActionsClient
-from services.worker.events import node_event, run_finished, run_started
 
 log = logging.getLogger("b3os.run")
 
@@ -65,10 +65,13 @@ class Runner:
             trigger_result=row.trigger_result,
             storage=storage,
         )
-        for record in stored:
-            scheduler.apply(Recorded(msgspec.convert(record, NodeRecord)))
-        if stored:
-            return scheduler, scheduler.apply(Resume(now_ms())), []
+        records = [msgspec.convert(record, NodeRecord) for record in stored]
+        for record in records:
+            scheduler.apply(Recorded(record))
+        if records:
+            # What a timer, a callback or a dead owner stored is told again: events that are there already stay single.
+            told = [node_event(row, record) for record in records]
+            return scheduler, scheduler.apply(Resume(now_ms())), told
         return scheduler, scheduler.apply(Start(now_ms())), [run_started(row, now_ms())]
 
     async def _definition(self, row: runs.RunRow) -> Definition:

@@ -157,6 +157,10 @@ def test_wait_is_answered_once_and_delay_wakes(running: House) -> None:
     assert run["status"] == "success"
     assert run["executionState"]["ok"]["result"]["message"] == "Ada"
     assert run["executionState"]["late"]["status"] == "skipped"
+    told = [(e["type"], e.get("nodeId")) for e in running.follow(run_id)]
+    assert told[0] == ("run_started", None)
+    assert told[-1] == ("run_completed", None)
+    assert [e for e in told if e[1] == "ask"] == [("node_waiting", "ask"), ("node_completed", "ask")]
 
 
 @pytest.mark.parametrize(

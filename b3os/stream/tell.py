@@ -4,8 +4,8 @@
 resumes from the stored records sees the same numbers as one that followed the stream.
 """
 
-from b3os.run.records import NodeRecord
-from b3os.store.runs import RunRow
+from typing import Any, Protocol
+
 from b3os.stream.events import RunEvent
 
 NODE_EVENTS = {
@@ -19,7 +19,39 @@ RUN_EVENTS = {"success": "run_completed", "failure": "run_failed", "cancelled": 
 TERMINAL_SEQ = 1_000_000
 
 
-def run_started(row: RunRow, now_ms: int) -> RunEvent:
+class RunLike(Protocol):
+    """What an event needs of its run."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def org_id(self) -> str: ...
+    @property
+    def workflow_id(self) -> str: ...
+
+
+class RecordLike(Protocol):
+    """What an event needs of a stored record."""
+
+    @property
+    def seq(self) -> int: ...
+    @property
+    def node_id(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def type(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def result(self) -> Any: ...
+    @property
+    def started_ms(self) -> int: ...
+    @property
+    def finished_ms(self) -> int | None: ...
+
+
+def run_started(row: RunLike, now_ms: int) -> RunEvent:
     """Make the first event of a run."""
     return RunEvent(
         type="run_started",
@@ -32,7 +64,7 @@ def run_started(row: RunRow, now_ms: int) -> RunEvent:
     )
 
 
-def node_event(row: RunRow, record: NodeRecord) -> RunEvent:
+def node_event(row: RunLike, record: RecordLike) -> RunEvent:
     """Make the event that tells of a record."""
     failed = record.status == "failure"
     return RunEvent(
@@ -51,7 +83,7 @@ def node_event(row: RunRow, record: NodeRecord) -> RunEvent:
     )
 
 
-def run_finished(row: RunRow, status: str, now_ms: int) -> RunEvent:
+def run_finished(row: RunLike, status: str, now_ms: int) -> RunEvent:
     """Make the last event of a run."""
     return RunEvent(
         type=RUN_EVENTS[status],
