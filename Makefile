@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-CORES := $(wildcard b3os/_speedups/*.pyx b3os/_speedups/*.pxd)
+CORES := $(wildcard b3os/_speedups/*.pyx b3os/_speedups/*.pxi b3os/_speedups/*.pxd)
 
 .PHONY: up setup test lint bench clean demo-chain lock
 

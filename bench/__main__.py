@@ -1,8 +1,7 @@
-"""`make bench`: start time and idle memory of a whole installation, expressions against their reference model."""
+"""`make bench`: start time and idle memory of a whole installation, and every core against its bar."""
 
 import json
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -12,18 +11,14 @@ from typing import Any
 
 from b3os._speedups.expression import compile_template
 from b3os.embedded.supervisor import free_port
+from bench import index
+from bench.report import gate, medians, report
 from tests.reference.expression import walk
 
 READY_BAR_S = 5.0
 MEMORY_BAR_MB = 100.0
 #: Compiled whole-payload rendering over walking the same paths in plain Python.
 EXPRESSION_BAR = 1.5
-
-
-def report(name: str, value: float, bar: str, *, is_good: bool) -> bool:
-    """Print one line."""
-    print(f"{'ok  ' if is_good else 'FAIL'} {name}: {value:.2f} (bar {bar})")
-    return is_good
 
 
 def installation() -> bool:
@@ -70,19 +65,22 @@ def expressions() -> bool:
     scope: dict[str, Any] = {f"n{i}": {"result": {"rows": [{"field": i}]}} for i in range(20)}
     paths = [[f"n{i}", "result", "rows", "0", "field"] for i in range(20)]
     template = compile_template({path[0]: "{{" + ".".join(path) + "}}" for path in paths})
-    ratios = []
-    for _ in range(15):
-        began = time.perf_counter()
+
+    def ours() -> None:
         for _ in range(2000):
             template.render(scope)
-        middle = time.perf_counter()
+
+    def plain() -> None:
         for _ in range(2000):
             {path[0]: walk(path, scope) for path in paths}
-        ratios.append((time.perf_counter() - middle) / (middle - began))
-    ratio = statistics.median(ratios)
-    return report("expressions, times the reference", ratio, f">= {EXPRESSION_BAR}", is_good=ratio >= EXPRESSION_BAR)
+
+    def ratio() -> float:
+        fast, slow = medians(15, ours, plain)
+        return slow / fast
+
+    return gate("expressions, times the reference", EXPRESSION_BAR, ratio, at_least=True)
 
 
 if __name__ == "__main__":
-    results = [installation(), expressions()]
+    results = [installation(), expressions(), index.run()]
     sys.exit(0 if all(results) else 1)

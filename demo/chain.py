@@ -6,6 +6,7 @@ Also used by the system test. Anvil's accounts are unlocked development accounts
 import contextlib
 import ctypes
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -113,12 +114,13 @@ def transfer(url: str, token: str, to: str, amount: int) -> str:
 
 def main() -> None:
     """Serve the demo chain on port 8545, or with `transfer TO AMOUNT` send tokens on it."""
-    url = "http://127.0.0.1:8545"
+    port = int(os.environ.get("DEMO_CHAIN_PORT", "8545"))
+    url = f"http://127.0.0.1:{port}"
     if sys.argv[1:2] == ["transfer"]:
         token, to, amount = sys.argv[2:5]
         print(receipt(url, transfer(url, token, to, int(amount)))["transactionHash"])
         return
-    process = start(8545)
+    process = start(port)
     accounts = call(url, "eth_accounts")
     print(f"chain {CHAIN_ID} {url}\ntoken {deploy(url)}\nowner {accounts[0]}\nfriend {accounts[1]}", flush=True)
     with contextlib.suppress(KeyboardInterrupt):

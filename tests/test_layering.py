@@ -8,15 +8,16 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 BASE = {"errors", "ids"}
-PURE = {"workflow", "detect", "run"}
+PURE = {"abi", "workflow", "detect", "run"}
 ADAPTERS = {"store", "queue", "stream", "cache", "net", "chain", "auth"}
 
 #: package of b3os -> what it may import of b3os, and why not more.
 RULES: dict[str, tuple[set[str], str]] = {
     "_speedups": ({"errors"}, "the compiled cores know nothing of ours but how to fail"),
+    "abi": (BASE, "a codec: it knows bytes and types, nothing of ours"),
     "workflow": (BASE | {"_speedups"}, "rules are pure: the engine runs in simulation with none of the I/O"),
     "detect": (
-        BASE | {"_speedups", "workflow"},
+        BASE | {"_speedups", "workflow", "abi"},
         "rules are pure: the engine runs in simulation with none of the I/O",
     ),
     "run": (
@@ -25,7 +26,7 @@ RULES: dict[str, tuple[set[str], str]] = {
     ),
     "net": (BASE, "the guard is at the bottom: everything that leaves passes through it"),
     "chain": (
-        BASE | {"detect", "metrics"},
+        BASE | {"abi", "metrics"},
         "a chain client is handed its HTTP client, it does not choose one",
     ),
     "queue": (BASE | {"metrics"}, "the queue carries ids; it must not know what they mean"),
@@ -34,7 +35,7 @@ RULES: dict[str, tuple[set[str], str]] = {
     "store": (BASE | {"metrics"}, "SQL in, structs out; no rule of the engine lives beside the SQL"),
     "auth": (BASE | {"store"}, "who is calling, and their secrets"),
     "actions": (BASE | {"net", "chain", "workflow", "metrics"}, "the framework must not know its content"),
-    "providers": (BASE | {"actions", "chain", "net"}, "an action is content: spec and chain types only"),
+    "providers": (BASE | {"actions", "abi", "chain", "net"}, "an action is content: spec and chain types only"),
     "health": (BASE | {"actions", "store", "metrics"}, "probes come from the catalog"),
 }
 

@@ -33,7 +33,7 @@ class Catalog:
             "tags": list(spec.tags),
             "operationType": spec.operation,
             "connector": {"type": spec.connector} if spec.connector else None,
-            "requiresGas": False,
+            "requiresGas": spec.requires_gas,
             "payloadSchema": schema_of(spec.payload),
             "resultSchema": schema_of(spec.result),
         }

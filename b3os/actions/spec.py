@@ -2,10 +2,12 @@
 
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
+from b3os.chain.rpc import Rpc
+from b3os.chain.signer import Signer
 from b3os.net.http import GuardedClient
 
 StructType = type[msgspec.Struct]
@@ -18,6 +20,21 @@ class Operation(StrEnum):
     WRITE = "write"
 
 
+class Chains(Protocol):
+    """The chains of an installation, as an action sees them."""
+
+    def rpc(self, chain_id: int) -> Rpc:
+        """Return the client of a chain; BadInput when it is not configured."""
+
+
+class HealthProbe(msgspec.Struct, frozen=True, kw_only=True):
+    """How the watchdog tries an action: a payload that reads and changes nothing, or why there is none."""
+
+    sample: dict[str, Any] = {}
+    waived: str = ""
+    interval_s: int = 300
+
+
 class ActionContext(msgspec.Struct, frozen=True, kw_only=True):
     """What an action gets beside its payload: who it is for, the way out, the connector's credential."""
 
@@ -27,6 +44,8 @@ class ActionContext(msgspec.Struct, frozen=True, kw_only=True):
     node_id: str = ""
     idempotency_key: str = ""
     credential: dict[str, Any] = {}
+    chains: Chains
+    signer: Signer | None = None
 
 
 class ActionSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +59,9 @@ class ActionSpec(msgspec.Struct, frozen=True, kw_only=True):
     operation: Operation
     category: str
     run: Callable[[Any, ActionContext], Awaitable[Any]]
+    health: HealthProbe
     connector: str | None = None
+    requires_gas: bool = False
     tags: tuple[str, ...] = ()
 
 

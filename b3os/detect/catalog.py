@@ -1,8 +1,13 @@
 """The trigger types: name, description and schemas; what the API lists and validation checks against."""
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
+
+from b3os.detect.evm import EVM_TYPES, parse_watch
+from b3os.detect.schedules import parse_schedule
+from b3os.errors import BadInput
 
 
 class TriggerSpec(msgspec.Struct, frozen=True):
@@ -21,6 +26,64 @@ _RESULT = {
     "properties": {"triggeredAt": {"type": "string"}, "body": {}, "headers": {"type": "object"}},
 }
 
+_CHAIN = {"description": "EVM chain id, such as 8453 for Base", "type": ["integer", "string"]}
+_ADDRESS = {"type": "string", "description": "0x and 40 hexadecimal digits"}
+_WALLET = {**_ADDRESS, "description": "Watched account; also accepted as `address`"}
+_TOKENS = {"type": ["string", "array"], "description": "Token contract, or a list of them; empty: any token"}
+_MINIMUM = {"type": ["integer", "string"], "description": "Smallest amount in base units"}
+_PLACE = {
+    "chainId": {"type": "integer"},
+    "blockNumber": {"type": "integer"},
+    "blockHash": {"type": "string"},
+    "blockTimestamp": {"type": "integer", "description": "Seconds since 1970"},
+    "transactionHash": {"type": "string"},
+    "txHash": {"type": "string"},
+    "triggeredAt": {"type": "string"},
+}
+_MOVED = {
+    "from": {"type": "string"},
+    "to": {"type": "string"},
+    "amount": {"type": "string", "description": "Base units"},
+    "amountFormatted": {"type": ["string", "null"], "description": "Coins or tokens"},
+    "symbol": {"type": ["string", "null"]},
+}
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties}
+
+
+_LOG_PAYLOAD = _object(
+    chainId=_CHAIN,
+    address={"type": ["string", "array"], "description": "Contract, or a list of them; empty: any contract"},
+    contractAddress=_ADDRESS,
+    addresses={"type": "array", "items": _ADDRESS},
+    eventSignature={
+        "type": "string",
+        "description": "Such as Transfer(address indexed from, address indexed to, uint256 value)",
+    },
+    eventName={"type": "string", "description": "Name of an event of `abi`"},
+    abi={"description": "JSON ABI that has the event"},
+)
+_TOKEN_PAYLOAD = _object(
+    chainId=_CHAIN, walletAddress=_WALLET, address=_WALLET, tokenAddress=_TOKENS, minAmount=_MINIMUM
+)
+_COIN_PAYLOAD = _object(chainId=_CHAIN, walletAddress=_WALLET, address=_WALLET, minAmount=_MINIMUM)
+_LOG_RESULT = _object(
+    **_PLACE,
+    address=_ADDRESS,
+    contractAddress=_ADDRESS,
+    eventName={"type": ["string", "null"]},
+    args={"type": "object", "description": "Decoded arguments by name; integers as strings"},
+    topics={"type": "array"},
+    data={"type": "string"},
+    logIndex={"type": "integer"},
+)
+_TOKEN_RESULT = _object(
+    **_PLACE, **_MOVED, tokenAddress=_ADDRESS, decimals={"type": ["integer", "null"]}, logIndex={"type": "integer"}
+)
+_COIN_RESULT = _object(**_PLACE, **_MOVED)
+
 _SPECS = (
     TriggerSpec("manual", "Manual", "Runs by hand, over the API, or by the workflow's webhook address.",
                 {"type": "object", "properties": {"inputSchema": {}}}, _RESULT, ("manual",)),
@@ -30,7 +93,28 @@ _SPECS = (
                 {"type": "object", "properties": {"schedule": {"type": "string"}, "cron": {"type": "string"},
                  "rrule": {"type": "string"}, "timezone": {"type": "string"}}},
                 {"type": "object", "properties": {"triggeredAt": {"type": "string"}}}, ("schedule",)),
+    TriggerSpec("evm-log", "Contract event", "Runs when a contract emits an event.",
+                {**_LOG_PAYLOAD, "required": ["chainId"]}, _LOG_RESULT, ("evm",)),
+    TriggerSpec("erc20-receive", "Token received", "Runs when an account receives ERC-20 tokens.",
+                {**_TOKEN_PAYLOAD, "required": ["chainId"]}, _TOKEN_RESULT, ("evm",)),
+    TriggerSpec("erc20-send", "Token sent", "Runs when an account sends ERC-20 tokens.",
+                {**_TOKEN_PAYLOAD, "required": ["chainId"]}, _TOKEN_RESULT, ("evm",)),
+    TriggerSpec("eth-receive", "Coin received", "Runs when an account receives the native coin of a chain.",
+                {**_COIN_PAYLOAD, "required": ["chainId"]}, _COIN_RESULT, ("evm",)),
+    TriggerSpec("eth-send", "Coin sent", "Runs when an account sends the native coin of a chain.",
+                {**_COIN_PAYLOAD, "required": ["chainId"]}, _COIN_RESULT, ("evm",)),
 )  # fmt: skip
+
+
+def check_trigger(kind: str, payload: dict[str, Any], chains: Collection[int] | None = None) -> None:
+    """Raise BadInput for a payload that no source could listen to; `chains` are the configured ones, if known."""
+    if kind == "cronjob":
+        parse_schedule(payload)
+    elif kind in EVM_TYPES:
+        chain_id = parse_watch(kind, payload).chain_id
+        if chains is not None and chain_id not in chains:
+            raise BadInput(f"chain {chain_id} is not configured: add it to B3OS_CHAINS", code=400337)
+
 
 TRIGGER_TYPES: dict[str, TriggerSpec] = {spec.type: spec for spec in _SPECS}
 

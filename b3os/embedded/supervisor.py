@@ -25,6 +25,8 @@ BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 #: A child that lived this long starts its back-off from the beginning.
 STEADY_S = 30.0
 POLL_S = 0.05
+#: The chain of `make demo-chain`; only `b3os up` knows it by itself.
+DEMO_CHAIN = '[{"id":31337,"name":"Anvil","rpcUrls":["http://127.0.0.1:8545"],"blockTimeMs":500}]'
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -162,6 +164,7 @@ class Supervisor:
             environ.setdefault("REDIS_DATA_URL", urls.redis_data_url)
         for name, value in secrets_of(folder).items():
             environ.setdefault(name, value)
+        environ.setdefault("B3OS_CHAINS", DEMO_CHAIN)
         environ["B3OS_HOST"], environ["B3OS_PORT"] = self.options.host, str(self.options.port)
         if not environ.get("B3OS_ACTIONS_URL"):
             port = free_port()

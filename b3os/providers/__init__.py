@@ -1,5 +1,6 @@
 """The providers, as one tuple: the registry."""
 
+from b3os.providers.evm import EVM
 from b3os.providers.http import HTTP
 
-PROVIDERS = (HTTP,)
+PROVIDERS = (HTTP, EVM)

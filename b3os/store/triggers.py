@@ -13,7 +13,10 @@ _SQL = load("triggers")
 
 
 class TriggerRow(msgspec.Struct, frozen=True):
-    """One trigger node of a live workflow version; active=False says that it is gone."""
+    """One trigger node of a live workflow version; active=False says that it is gone.
+
+    `active_since_ms` is when it began to listen: nothing that happened before fires it.
+    """
 
     org_id: str
     workflow_id: str
@@ -26,6 +29,7 @@ class TriggerRow(msgspec.Struct, frozen=True):
     max_runs: int | None
     active: bool
     revision: int
+    active_since_ms: int = 0
 
 
 class FeedCursor(msgspec.Struct, frozen=True):

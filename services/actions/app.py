@@ -8,7 +8,8 @@ import msgspec
 from b3os import metrics
 from b3os.actions.catalog import Catalog
 from b3os.actions.execute import execute
-from b3os.actions.spec import ActionContext
+from b3os.actions.spec import ActionContext, Chains
+from b3os.chain.signer import Signer
 from b3os.errors import B3osError, BadInput, NotFound, TooLarge, Unauthenticated
 from b3os.net.http import GuardedClient
 
@@ -30,9 +31,13 @@ class Call(msgspec.Struct, frozen=True, rename="camel"):
 class ActionsApp:
     """The ASGI application of one actions process."""
 
-    def __init__(self, catalog: Catalog, http: GuardedClient, internal_key: str) -> None:
+    def __init__(
+        self, catalog: Catalog, *, http: GuardedClient, chains: Chains, signer: Signer | None, internal_key: str
+    ) -> None:
         self._catalog = catalog
         self._http = http
+        self._chains = chains
+        self._signer = signer
         self._key = internal_key.encode()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -65,6 +70,8 @@ class ActionsApp:
             node_id=call.node_id,
             idempotency_key=call.idempotency_key,
             credential=call.credential or {},
+            chains=self._chains,
+            signer=self._signer,
         )
         result = await execute(self._catalog.get(call.type), call.inputs, context)
         metrics.ACTIONS.labels(call.type, (result.get("error") or {}).get("code", "")).inc()

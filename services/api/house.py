@@ -2,6 +2,7 @@
 
 import asyncio
 
+from b3os.chain.chains import load_chains
 from b3os.queue.broker import Broker
 from b3os.settings import Settings
 from b3os.store.pool import Pool
@@ -16,6 +17,7 @@ class House:
         self.pool = pool
         self.settings = settings
         self.stop = stop
+        self.chains = frozenset(load_chains(settings.chains))
         self.broker = Broker(settings.redis_ops_url)
         self.follower = Follower(settings.redis_ops_url)
         self.publisher = Publisher(settings.redis_ops_url)

@@ -1,10 +1,10 @@
 """Workflows over REST: create, read, change, validate, publish, pause, resume, archive, versions, rollback."""
 
+from collections.abc import Collection
 from typing import Any
 
 from b3os.actions.catalog import Catalog, schema_of
-from b3os.detect.catalog import TRIGGER_TYPES
-from b3os.detect.schedules import parse_schedule
+from b3os.detect.catalog import TRIGGER_TYPES, check_trigger
 from b3os.errors import BadInput, InvalidDefinition
 from b3os.ids import WORKFLOW, new_id, new_secret
 from b3os.providers import PROVIDERS
@@ -77,16 +77,16 @@ def _type_of(definition: Definition) -> str:
     return root.type if root else ""
 
 
-def problems_of(definition: Definition, name: str) -> list[Problem]:
-    """Validate a definition, schedules included."""
+def problems_of(definition: Definition, name: str, chains: Collection[int]) -> list[Problem]:
+    """Validate a definition, and what its triggers listen to."""
     problems = validate(definition, TYPES, name)
     for node_id in definition.trigger_node_ids:
         node = definition.nodes.get(node_id)
-        if node is not None and node.type == "cronjob":
+        if node is not None and node.type in TRIGGER_TYPES:
             try:
-                parse_schedule(node.payload)
+                check_trigger(node.type, node.payload, chains)
             except BadInput as error:
-                problems.append(Problem("nodes", error.message, node_id, node_id, "payload", "schedule_invalid"))
+                problems.append(Problem("nodes", error.message, node_id, node_id, "payload", "trigger_invalid"))
     return problems
 
 
@@ -146,13 +146,13 @@ async def update(house: House, request: Request) -> Any:
     return shown(row)
 
 
-async def check(_house: House, request: Request) -> Any:
+async def check(house: House, request: Request) -> Any:
     """POST /v1/workflows/validate"""
     fields = request.fields()
     if not isinstance(fields.get("definition"), dict):
         raise BadInput("`definition` is missing: send {name, definition}")
     try:
-        problems = problems_of(_definition(fields), str(fields.get("name") or "Untitled"))
+        problems = problems_of(_definition(fields), str(fields.get("name") or "Untitled"), house.chains)
     except InvalidDefinition as error:
         return {"valid": False, "errors": [{"type": "nodes", "message": error.message, "code": "malformed"}]}
     return {"valid": not problems, "errors": problems}
@@ -165,7 +165,7 @@ async def publish(house: House, request: Request) -> Any:
     async with as_org(house.pool, request.org_id) as db:
         row = await store.get_workflow(db, request.org_id, workflow_id)
         definition = normalise(row.definition)
-        problems = problems_of(definition, row.name)
+        problems = problems_of(definition, row.name, house.chains)
         if problems:
             first = f"{problems[0].message} (node {problems[0].node_id or '-'})"
             raise InvalidDefinition(f"{len(problems)} problems, first: {first}. See details.", details=list(problems))

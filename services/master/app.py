@@ -1,45 +1,61 @@
-"""The master on one screen: keep the index fresh, fire what is due, admit it, hand runs to the queue.
+"""The master on one screen: keep the index fresh, listen to sources, admit events, hand runs to the queue.
 
-Every master holds the whole index; the cron source is leased, so that one of them fires. The 100 ms tick reads only
-what changed. A tick never overlaps itself: a late one is counted and the next starts at once.
+Every master holds all triggers; the sources (`cron`, `chain:<id>`) are leased, so that M masters share them. The
+100 ms tick reads only what changed. A tick never overlaps itself: a late one is counted and the next starts at once.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 
 from asyncpg import InterfaceError, PostgresError
 
 from b3os import metrics
-from b3os.detect.cron_index import CronIndex
-from b3os.detect.schedules import parse_schedule, slot_text
-from b3os.errors import B3osError, BadInput, StaleEpoch, Unavailable
-from b3os.ids import new_id, receipt_key, run_id_for
-from b3os.queue.broker import Broker, Task
+from b3os.chain.chains import egress_of, load_chains
+from b3os.chain.rpc import Rpc
+from b3os.detect.evm import EVM_TYPES
+from b3os.detect.matcher import Matcher
+from b3os.errors import B3osError, StaleEpoch
+from b3os.ids import new_id
+from b3os.net.http import GuardedClient
+from b3os.queue.broker import Broker
 from b3os.settings import Settings
 from b3os.store import leases, triggers
-from b3os.store.admission import Proposal, accept
 from b3os.store.pool import Pool
+from services.master import cron
+from services.master.admit import Admitter
+from services.master.chains import ChainSource
+from services.master.cron import CronSource
 
 log = logging.getLogger("b3os.master")
 
 TICK_S = 0.1
 LEASE_S = 6
 RENEW_S = 2.0
-SOURCE = "cron"
+FAILURES = (OSError, PostgresError, InterfaceError, B3osError)
 
 
 class Master:
-    """One master process: its index and its lease."""
+    """One master process: its index, its leases, its sources."""
 
     def __init__(self, *, pool: Pool, settings: Settings, stop: asyncio.Event) -> None:
         self._pool = pool
         self._stop = stop
         self._owner = new_id("master")
         self._broker = Broker(settings.redis_ops_url)
-        self._cron: CronIndex[triggers.TriggerRow] = CronIndex()
+        admitter = Admitter(pool, self._broker)
+        self._matcher: Matcher[triggers.TriggerRow] = Matcher()
+        self._cron = CronSource(admitter, pool)
+        chains = list(load_chains(settings.chains).values())
+        self._http = GuardedClient(allow=egress_of(chains))
+        self._chains = [
+            ChainSource(Rpc(chain, self._http), matcher=self._matcher, admitter=admitter, pool=pool) for chain in chains
+        ]
+        self._since: dict[int, int] = {}
         self._feed: triggers.FeedCursor | None = None
-        self._epoch: int | None = None
+        self._epochs: dict[str, int] = {}
+        self._wake = asyncio.Event()
 
     async def start(self) -> None:
         """Read all active triggers once; afterwards only changes are read."""
@@ -49,104 +65,97 @@ class Master:
         log.info("index ready", extra={"triggers": len(rows)})
 
     async def serve(self) -> None:
-        """Tick until `stop`."""
-        renewed = time.monotonic()
-        while not self._stop.is_set():
+        """Tick, lease and follow chains until `stop`."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._tick_for_ever()), group.create_task(self._lease_for_ever())]
+            tasks += [group.create_task(self._follow(source)) for source in self._chains]
+            await self._stop.wait()
+            for task in tasks:
+                task.cancel()
+
+    async def close(self) -> None:
+        """Give the leases back, so that another master goes on at once."""
+        for name in self._epochs:
+            await leases.release(self._pool, name, self._owner)
+        await self._broker.close()
+        await self._http.close()
+
+    async def _tick_for_ever(self) -> None:
+        while True:
             began = time.monotonic()
             try:
-                if began - renewed > RENEW_S:
-                    renewed = began
-                    await self._lease()
                 await self._tick(int(time.time()))
             except StaleEpoch:
-                self._epoch = None
-            except (OSError, PostgresError, InterfaceError, B3osError) as error:
+                self._epochs.pop(cron.SOURCE, None)
+            except FAILURES as error:
                 log.warning("tick failed", extra={"error": str(error)})
             spent = time.monotonic() - began
             metrics.TICK_SECONDS.observe(spent)
             if spent > TICK_S:
                 metrics.TICKS_LATE.inc()
-            await self._pause(max(0.0, TICK_S - spent))
-
-    async def close(self) -> None:
-        """Give the lease back, so that another master goes on at once."""
-        if self._epoch is not None:
-            await leases.release(self._pool, SOURCE, self._owner)
-        await self._broker.close()
-
-    async def _pause(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._stop.wait(), seconds)
-        except TimeoutError:
-            return
+            await asyncio.sleep(max(0.0, TICK_S - spent))
 
     async def _tick(self, now_s: int) -> None:
         assert self._feed is not None, "start() reads the index first"
         rows, self._feed = await triggers.read_changes(self._pool, self._feed)
         self._update(rows)
-        if self._epoch is None:
-            return
-        due = self._cron.due(now_s)
-        if due:
-            metrics.MATCHES.labels(SOURCE).inc(len(due))
-            try:
-                await self._admit([propose(row, slot) for slot, row in due], now_s)
-            except BaseException:
-                self._cron.rearm(now_s - 1)  # nothing was accepted: the slots are due again
-                raise
-
-    async def _admit(self, proposals: list[Proposal], now_s: int) -> None:
-        assert self._epoch is not None
-        outcomes = await accept(self._pool, proposals, cursor=(SOURCE, self._epoch, {"firedThrough": now_s}))
-        tasks = [run_task(p) for p, o in zip(proposals, outcomes, strict=True) if o.status == "accepted"]
-        for outcome in outcomes:
-            metrics.ADMISSIONS.labels(outcome.status).inc()
-        if tasks:
-            try:
-                await self._broker.enqueue(tasks)
-            except Unavailable as error:
-                # The sweeper finds runs that nobody holds: nothing is lost.
-                log.warning("queue unreachable", extra={"error": error.message})
+        await self._cron.tick(self._epochs.get(cron.SOURCE), now_s)
 
     def _update(self, rows: list[triggers.TriggerRow]) -> None:
-        now_s = int(time.time())
         for row in rows:
-            key = (row.workflow_id, row.node_id)
-            if not row.active or row.type != "cronjob":
-                self._cron.drop(key)
-                continue
             try:
-                self._cron.put(key, parse_schedule(row.payload), row, now_s)
-            except BadInput as error:
+                self._cron.put(row)
+                self._matcher.put(row)
+            except B3osError as error:
                 # Publishing refuses these; a row from elsewhere must not stop the others.
                 log.error("trigger refused", extra={"workflow": row.workflow_id, "error": error.message})
-        metrics.TRIGGERS.set(len(self._cron))
+                continue
+            if row.active and row.type in EVM_TYPES:
+                chain = int(str(row.payload["chainId"]))
+                self._since[chain] = min(self._since.get(chain, row.active_since_ms), row.active_since_ms)
+                self._wake.set()
+        metrics.TRIGGERS.set(len(self._cron) + len(self._matcher))
+
+    async def _lease_for_ever(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), RENEW_S)
+            self._wake.clear()
+            try:
+                await self._lease()
+            except FAILURES as error:
+                log.warning("leases not renewed", extra={"error": str(error)})
 
     async def _lease(self) -> None:
-        epoch = await leases.acquire(self._pool, SOURCE, self._owner, LEASE_S)
-        if epoch is not None and epoch != self._epoch:
-            cursor = await leases.read_cursor(self._pool, SOURCE) or {}
-            self._cron.rearm(int(cursor.get("firedThrough", time.time())))
-        self._epoch = epoch
+        """Renew what is held, take what is free and wanted, give back what no trigger needs any more."""
+        wanted = {cron.SOURCE, *(source.name for source in self._chains if source.is_wanted)}
+        held = await leases.renew(self._pool, self._owner, list(self._epochs), LEASE_S)
+        for name in held - wanted:
+            await leases.release(self._pool, name, self._owner)
+        self._epochs = {name: epoch for name, epoch in self._epochs.items() if name in held & wanted}
+        for name in sorted(wanted - set(self._epochs)):
+            epoch = await leases.acquire(self._pool, name, self._owner, LEASE_S)
+            if epoch is not None:
+                self._epochs[name] = epoch
 
+    async def _follow(self, source: ChainSource) -> None:
+        while True:
+            epoch = self._epochs.get(source.name)
+            pause = source.chain.poll_s
+            if epoch is None or not source.is_wanted:
+                source.forget()
+            else:
+                pause = await self._poll(source, epoch)
+            await asyncio.sleep(pause)
 
-def propose(row: triggers.TriggerRow, slot_s: int) -> Proposal:
-    """Make the proposal of a slot; workflow and slot are its identity, so a replay finds its own run."""
-    key = receipt_key(row.workflow_id, row.node_id, f"cron:{slot_s}")
-    return Proposal(
-        org_id=row.org_id,
-        workflow_id=row.workflow_id,
-        version=row.version,
-        node_id=row.node_id,
-        receipt=key,
-        run_id=run_id_for(key),
-        source="cronjob",
-        result={"triggeredAt": slot_text(slot_s)},
-        now_ms=slot_s * 1000,
-    )
-
-
-def run_task(proposal: Proposal) -> Task:
-    """Make the task that hands a run to a worker."""
-    payload = f'{{"orgId":"{proposal.org_id}","runId":"{proposal.run_id}"}}'.encode()
-    return Task(id=proposal.run_id, type="wf:run", payload=payload, lane="default")
+    async def _poll(self, source: ChainSource, epoch: int) -> float:
+        try:
+            return await source.poll(epoch, self._since[source.chain.id])
+        except StaleEpoch:
+            self._epochs.pop(source.name, None)
+            source.forget()
+            return 0.0
+        except (*FAILURES, ValueError) as error:
+            pause = source.failed(error)
+            log.warning("chain poll failed", extra={"chain": source.chain.id, "error": str(error)})
+            return pause

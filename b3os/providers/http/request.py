@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from b3os.actions.spec import ActionContext, ActionSpec, Operation
+from b3os.actions.spec import ActionContext, ActionSpec, HealthProbe, Operation
 from b3os.errors import ActionFailed
 
 
@@ -70,5 +70,6 @@ REQUEST = ActionSpec(
     operation=Operation.WRITE,
     category="utility",
     run=run,
+    health=HealthProbe(waived="calls whatever address its workflow names"),
     tags=("http",),
 )

@@ -53,9 +53,12 @@ select $1, $2, i.node_id, $3, i.type, i.payload::jsonb, $4, $5, $6
 from unnest($7::text[], $8::text[], $9::text[]) as i (node_id, type, payload)
 on conflict (org_id, workflow_id, node_id) do update set version = excluded.version, type = excluded.type,
     payload = excluded.payload, secret = excluded.secret, cooldown_ms = excluded.cooldown_ms,
-    max_runs = excluded.max_runs, active = true, revision = nextval('trigger_revisions'), xid = pg_current_xact_id();
+    max_runs = excluded.max_runs, active = true,
+    active_since = case when triggers.active and triggers.type = excluded.type then triggers.active_since else now() end,
+    revision = nextval('trigger_revisions'), xid = pg_current_xact_id();
 -- name: wake_triggers
-update triggers set active = true, revision = nextval('trigger_revisions'), xid = pg_current_xact_id()
+update triggers set active = true, active_since = now(), revision = nextval('trigger_revisions'),
+    xid = pg_current_xact_id()
 where org_id = $1 and workflow_id = $2 and version = $3 and not active;
 -- name: put_limits
 insert into workflow_limits as l (org_id, workflow_id, cooldown_ms, remain_runs) values ($1, $2, $3, $4)

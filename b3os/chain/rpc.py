@@ -1,0 +1,201 @@
+"""JSON-RPC of one chain over several upstreams: failover, back-off, pinned chain id, batches.
+
+Addresses of upstreams may hold keys: errors and logs name the host only.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from b3os.chain.blocks import Block, Header, Receipt
+from b3os.chain.chains import Chain
+from b3os.chain.rpc_errors import Cause, ChainUnreachable, RpcAnswer, RpcError, read_error
+from b3os.errors import B3osError
+
+T = TypeVar("T")
+
+TIMEOUT_S = 20.0
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+BACKOFF_S = (0.25, 1.0, 4.0, 15.0, 60.0)
+QUOTA_S = 600.0
+#: Requests of one HTTP batch; every provider accepts this many.
+BATCH = 50
+
+
+class HttpAnswer(Protocol):
+    """What a client returns."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    @property
+    def body(self) -> bytes: ...
+
+
+class HttpClient(Protocol):
+    """The one way out, handed in."""
+
+    async def request(
+        self, method: str, url: str, *, headers: dict[str, str], body: bytes, timeout_s: float, max_bytes: int
+    ) -> HttpAnswer: ...
+
+
+class Upstream:
+    """One address of a chain and how it has behaved."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.host = urlsplit(url).hostname or "?"
+        self.failures = 0
+        self.blocked_until = 0.0
+        self.is_pinned = False
+        self.takes_batches = True
+
+
+class Rpc:
+    """The client of one chain."""
+
+    def __init__(self, chain: Chain, http: HttpClient, *, now: Callable[[], float] = time.monotonic) -> None:
+        self.chain = chain
+        self._http = http
+        self._now = now
+        self._upstreams = [Upstream(url) for url in chain.rpc_urls]
+        self._number = 0
+
+    async def call(self, method: str, *params: Any) -> Any:
+        """One call; returns its result, raises RpcError or ChainUnreachable."""
+        return msgspec.json.decode((await self._ask([(method, params)]))[0])
+
+    async def typed(self, kind: type[T], method: str, *params: Any) -> T:
+        """One call whose result is a `kind`; an answer of another shape counts as the upstream's failure."""
+        return msgspec.json.decode((await self._ask([(method, params)], kind))[0], type=kind)
+
+    async def raw(self, method: str, *params: Any) -> bytes:
+        """One call; the result as JSON bytes."""
+        return bytes((await self._ask([(method, params)]))[0])
+
+    async def batch(self, kind: type[T], calls: Sequence[tuple[str, Sequence[Any]]]) -> list[T]:
+        """Several calls in as few requests as possible; results in order, the first error raised."""
+        found: list[T] = []
+        for start in range(0, len(calls), BATCH):
+            part = calls[start : start + BATCH]
+            found += [msgspec.json.decode(result, type=kind) for result in await self._ask(part, kind)]
+        return found
+
+    async def height(self) -> int:
+        """Number of the newest block: a hint, since another backend may lag behind it."""
+        return int(await self.typed(str, "eth_blockNumber"), 16)
+
+    async def headers(self, numbers: Sequence[int]) -> list[Header | None]:
+        """Headers by number, in one request; None where the upstream does not have it yet."""
+        return await self.batch(Header | None, [("eth_getBlockByNumber", (hex(n), False)) for n in numbers])  # type: ignore[arg-type]
+
+    async def blocks(self, numbers: Sequence[int]) -> list[Block | None]:
+        """Blocks with transactions by number."""
+        return await self.batch(Block | None, [("eth_getBlockByNumber", (hex(n), True)) for n in numbers])  # type: ignore[arg-type]
+
+    async def receipts(self, hashes: Sequence[str]) -> list[Receipt | None]:
+        """Receipts by transaction hash; None where it is unknown."""
+        return await self.batch(Receipt | None, [("eth_getTransactionReceipt", (h,)) for h in hashes])  # type: ignore[arg-type]
+
+    async def eth_call(self, to: str, data: bytes, block: str = "latest", sender: str | None = None) -> bytes:
+        """Call a contract without a transaction; raises RpcError with cause revert when it says no."""
+        call = {"to": to, "data": "0x" + data.hex()} | ({"from": sender} if sender else {})
+        return bytes.fromhex((await self.typed(str, "eth_call", call, block))[2:])
+
+    async def _ask(self, calls: Sequence[tuple[str, Sequence[Any]]], kind: Any = Any) -> list[msgspec.Raw]:
+        problems: list[str] = []
+        last: RpcError | None = None
+        for upstream in self._order():
+            try:
+                results = await self._send(upstream, calls)
+                for result in results:
+                    msgspec.json.decode(result, type=kind)
+            except RpcError as error:
+                if error.cause in (Cause.TOO_WIDE, Cause.REVERT, Cause.OTHER):
+                    raise
+                self._block(upstream, error.cause)
+                problems.append(f"{upstream.host}: {error.message}")
+                last = error
+            except (OSError, TimeoutError, msgspec.DecodeError, B3osError) as error:
+                self._block(upstream, Cause.OTHER)
+                problems.append(f"{upstream.host}: {error if isinstance(error, B3osError) else type(error).__name__}")
+            else:
+                upstream.failures = 0
+                return results
+        if last is not None and last.cause is Cause.MISSING:
+            raise last
+        raise ChainUnreachable(
+            f"chain {self.chain.id} ({self.chain.name}) gave no answer: {'; '.join(problems)[:500]}. "
+            "Check its rpcUrls in B3OS_CHAINS."
+        )
+
+    def _order(self) -> list[Upstream]:
+        """Upstreams to ask: those that are free, first configured first; if none is, the one free soonest."""
+        now = self._now()
+        free = [upstream for upstream in self._upstreams if upstream.blocked_until <= now]
+        return free or [min(self._upstreams, key=lambda upstream: upstream.blocked_until)]
+
+    def _block(self, upstream: Upstream, cause: Cause) -> None:
+        pause = QUOTA_S if cause is Cause.QUOTA else BACKOFF_S[min(upstream.failures, len(BACKOFF_S) - 1)]
+        upstream.failures += 1
+        upstream.blocked_until = self._now() + pause
+        upstream.is_pinned = False
+
+    async def _send(self, upstream: Upstream, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[msgspec.Raw]:
+        if not upstream.is_pinned:
+            found = msgspec.json.decode((await self._post(upstream, [("eth_chainId", ())]))[0], type=str)
+            if int(found, 16) != self.chain.id:
+                raise RpcError(f"it serves chain {int(found, 16)}, not {self.chain.id}", cause=Cause.QUOTA)
+            upstream.is_pinned = True
+        if len(calls) > 1 and not upstream.takes_batches:
+            return [(await self._post(upstream, [call]))[0] for call in calls]
+        return await self._post(upstream, calls)
+
+    async def _post(self, upstream: Upstream, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[msgspec.Raw]:
+        first = self._number + 1
+        self._number += len(calls)
+        requests = [
+            {"jsonrpc": "2.0", "id": first + index, "method": method, "params": list(params)}
+            for index, (method, params) in enumerate(calls)
+        ]
+        is_batch = len(requests) > 1
+        async with asyncio.timeout(TIMEOUT_S):
+            response = await self._http.request(
+                "POST",
+                upstream.url,
+                headers={"content-type": "application/json"},
+                body=msgspec.json.encode(requests if is_batch else requests[0]),
+                timeout_s=TIMEOUT_S,
+                max_bytes=MAX_ANSWER_BYTES,
+            )
+        if response.status in (402, 403):
+            raise RpcError(f"HTTP {response.status}", cause=Cause.QUOTA)
+        if response.status == 429:
+            raise RpcError("HTTP 429", cause=Cause.RATE)
+        if is_batch and not response.body.lstrip().startswith(b"["):
+            upstream.takes_batches = False  # one object for a whole batch: it takes none
+            return [(await self._post(upstream, [call]))[0] for call in calls]
+        if is_batch:
+            return _in_order(msgspec.json.decode(response.body, type=list[RpcAnswer]), first, len(calls))
+        return _in_order([msgspec.json.decode(response.body, type=RpcAnswer)], first, 1)
+
+
+def _in_order(answers: list[RpcAnswer], first: int, count: int) -> list[msgspec.Raw]:
+    """Return the results by request id; a lone answer may carry any id."""
+    for answer in answers:
+        if answer.error is not None:
+            raise read_error(answer.error)
+    if count == 1 and len(answers) == 1:
+        return [answers[0].result]
+    by_id = {str(answer.id): answer.result for answer in answers}
+    found = [by_id.get(str(first + index)) for index in range(count)]
+    missing = [index for index, result in enumerate(found) if result is None]
+    if missing:
+        raise RpcError(f"{len(missing)} of {count} answers of a batch are missing", cause=Cause.RATE)
+    return [result for result in found if result is not None]

@@ -1,0 +1,207 @@
+"""EVM triggers as watches: what to look for on a chain, and what a log or transfer becomes as a result. Pure."""
+
+from typing import Any
+
+import msgspec
+
+from b3os.abi.codec import decode, decode_word
+from b3os.abi.signature import Parameter, Signature, checksum, parse_address, parse_signature, signature_from_abi
+from b3os.abi.units import units
+from b3os.errors import BadInput
+
+TRANSFER = parse_signature("Transfer(address indexed from, address indexed to, uint256 value)")
+#: Contracts that one trigger may name.
+MAX_ADDRESSES = 1000
+LOG_TYPES = frozenset({"evm-log", "erc20-receive", "erc20-send"})
+NATIVE_TYPES = frozenset({"eth-receive", "eth-send"})
+EVM_TYPES = LOG_TYPES | NATIVE_TYPES
+
+Topics = tuple[bytes | None, ...]
+
+
+class Watch(msgspec.Struct, frozen=True, kw_only=True):
+    """What one trigger looks for. `addresses` empty: any contract. `account` is the watched side of a transfer."""
+
+    type: str
+    chain_id: int
+    addresses: tuple[bytes, ...] = ()
+    topics: Topics = ()
+    event: Signature | None = None
+    account: bytes = b""
+    min_amount: int = 0
+
+
+class LogEvent(msgspec.Struct, frozen=True, rename="camel"):
+    """A log as a node sends it."""
+
+    address: str
+    topics: tuple[str, ...]
+    data: str
+    block_number: str
+    block_hash: str
+    transaction_hash: str
+    log_index: str
+    transaction_index: str = "0x0"
+    removed: bool = False
+
+
+def parse_watch(kind: str, payload: dict[str, Any]) -> Watch:
+    """Read the payload of an EVM trigger, whatever generation wrote it; raises BadInput that names the field."""
+    chain_id = _chain_id(payload)
+    if kind == "evm-log":
+        event = _event(payload)
+        topics: Topics = () if event is None or event.anonymous else (event.topic,)
+        addresses = _addresses(payload, "addresses", "address", "contractAddress")
+        if not topics and not addresses:
+            raise BadInput("evm-log needs `eventSignature`, `eventName` with `abi`, or `address`", code=400336)
+        return Watch(type=kind, chain_id=chain_id, addresses=addresses, topics=topics, event=event)
+    minimum = _amount(payload.get("minAmount", payload.get("minimumAmount", 0)))
+    if kind in NATIVE_TYPES:
+        account = _account(payload, kind)
+        if not account:
+            raise BadInput(f"{kind} needs `walletAddress`", code=400335)
+        return Watch(type=kind, chain_id=chain_id, account=account, min_amount=minimum)
+    account, tokens = _account(payload, kind), _addresses(payload, "tokenAddress")
+    if not account and not tokens:
+        raise BadInput(f"{kind} needs `walletAddress`, `tokenAddress` or both", code=400335)
+    side = account.rjust(32, b"\0") if account else None
+    topics = (TRANSFER.topic, None, side) if kind == "erc20-receive" else (TRANSFER.topic, side)
+    return Watch(
+        type=kind,
+        chain_id=chain_id,
+        addresses=tokens,
+        topics=topics,
+        event=TRANSFER,
+        account=account,
+        min_amount=minimum,
+    )
+
+
+def _chain_id(payload: dict[str, Any]) -> int:
+    value = payload.get("chainId")
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 17:
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= 2**53:
+        raise BadInput("`chainId` is a positive number, such as 8453 for Base", code=400337)
+    return value
+
+
+def _event(payload: dict[str, Any]) -> Signature | None:
+    text, name, abi = payload.get("eventSignature"), payload.get("eventName"), payload.get("abi")
+    if isinstance(text, str) and text.strip():
+        return parse_signature(text)
+    if isinstance(name, str) and "(" in name:
+        return parse_signature(name)
+    if abi:
+        return signature_from_abi(abi, "event", str(name or ""))
+    if name:
+        raise BadInput("`eventName` alone does not say the event's types: add `abi`, or eventSignature", code=400332)
+    return None
+
+
+def _addresses(payload: dict[str, Any], *names: str) -> tuple[bytes, ...]:
+    for name in names:
+        value = payload.get(name)
+        listed = value if isinstance(value, list) else [value]
+        listed = [one for one in listed if one not in (None, "", "*", "any")]
+        if len(listed) > MAX_ADDRESSES:
+            raise BadInput(f"{name}: at most {MAX_ADDRESSES} addresses in one trigger", code=400335)
+        if listed:
+            return tuple(dict.fromkeys(parse_address(one, name) for one in listed))
+    return ()
+
+
+def _account(payload: dict[str, Any], kind: str) -> bytes:
+    side = "toAddress" if kind.endswith("receive") else "fromAddress"
+    for name in ("walletAddress", "address", side):
+        if payload.get(name) not in (None, "", "*", "any"):
+            return parse_address(payload[name], name)
+    return b""
+
+
+def _amount(value: Any) -> int:
+    if value in (None, ""):
+        return 0
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 78:
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**256:
+        raise BadInput("`minAmount` is a whole number of base units (wei), without a decimal point", code=400313)
+    return value
+
+
+def decode_event(event: Signature, log: LogEvent) -> dict[str, Any] | None:
+    """Return the arguments of a log by name, or None when the log is another event with the same topic 0.
+
+    An indexed argument of a dynamic type is its hash: that is all a log holds of it.
+    """
+    indexed = [parameter for parameter in event.inputs if parameter.indexed]
+    skip = 0 if event.anonymous else 1
+    if len(log.topics) - skip != len(indexed):
+        return _decode_by_place(event, log, skip)
+    return _decoded(event, log, indexed, skip)
+
+
+def _decode_by_place(event: Signature, log: LogEvent, skip: int) -> dict[str, Any] | None:
+    """A signature without `indexed` still fits when the log's topics can only be its first arguments."""
+    count = len(log.topics) - skip
+    if any(parameter.indexed for parameter in event.inputs) or not 0 <= count <= len(event.inputs):
+        return None
+    guessed = [Parameter(p.type, p.name, index < count) for index, p in enumerate(event.inputs)]
+    return _decoded(Signature(event.name, tuple(guessed)), log, guessed[:count], skip)
+
+
+def _decoded(event: Signature, log: LogEvent, indexed: list[Parameter], skip: int) -> dict[str, Any] | None:
+    plain = [parameter for parameter in event.inputs if not parameter.indexed]
+    try:
+        values = iter(decode([parameter.type for parameter in plain], bytes.fromhex(log.data[2:])))
+        words = iter([bytes.fromhex(topic[2:]) for topic in log.topics[skip:]])
+    except (BadInput, ValueError):
+        return None
+    known = {id(parameter) for parameter in indexed}
+    found: dict[str, Any] = {}
+    for index, parameter in enumerate(event.inputs):
+        name = parameter.name or f"arg{index}"
+        found[name] = _topic(parameter, next(words)) if id(parameter) in known else next(values)
+    return found
+
+
+def _topic(parameter: Parameter, word: bytes) -> Any:
+    if parameter.type.is_dynamic or parameter.type.kind in ("tuple", "array"):
+        return "0x" + word.hex()
+    return decode_word(parameter.type, word)
+
+
+def log_result(watch: Watch, log: LogEvent) -> dict[str, Any] | None:
+    """Make the result of a log trigger, or None when the log is not what the watch asks for."""
+    args = decode_event(watch.event, log) if watch.event is not None else {}
+    if args is None:
+        return None
+    place = {
+        "chainId": watch.chain_id,
+        "blockNumber": int(log.block_number, 16),
+        "blockHash": log.block_hash,
+        "transactionHash": log.transaction_hash,
+        "txHash": log.transaction_hash,
+        "logIndex": int(log.log_index, 16),
+    }
+    address = checksum(bytes.fromhex(log.address[2:]))
+    if watch.type == "evm-log":
+        name = watch.event.name if watch.event is not None else None
+        about = {"address": address, "contractAddress": address, "eventName": name, "args": args}
+        return {**args, **place, **about, "topics": list(log.topics), "data": log.data}
+    if int(args["value"]) < watch.min_amount:
+        return None
+    return {"from": args["from"], "to": args["to"], "amount": args["value"], "tokenAddress": address, **place}
+
+
+def native_result(watch: Watch, *, sender: str, to: str, value: int, place: dict[str, Any]) -> dict[str, Any] | None:
+    """Make the result of a native transfer, or None when it is smaller than the watch asks for."""
+    if value <= 0 or value < watch.min_amount:
+        return None
+    ends = {"from": checksum(bytes.fromhex(sender[2:])), "to": checksum(bytes.fromhex(to[2:]))}
+    return {**ends, "amount": str(value), "amountFormatted": units(value, 18), "chainId": watch.chain_id, **place}
+
+
+def native_key(chain_id: int, account: bytes) -> bytes:
+    """The index key of one side of native transfers on a chain."""
+    return chain_id.to_bytes(8, "big") + account

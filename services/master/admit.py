@@ -1,0 +1,79 @@
+"""From matches to runs: one transaction for receipts, runs and the source's cursor, then the queue."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from b3os import metrics
+from b3os.errors import Unavailable
+from b3os.ids import receipt_key, run_id_for
+from b3os.queue.broker import Broker, Task
+from b3os.store.admission import Outcome, Proposal, accept
+from b3os.store.pool import Pool
+from b3os.store.triggers import TriggerRow
+
+log = logging.getLogger("b3os.master")
+
+#: Source name, the lease's epoch, the new position.
+Cursor = tuple[str, int, dict[str, Any]]
+
+
+class Event(msgspec.Struct, frozen=True):
+    """A matched event: whose trigger, what makes it the same event when it is seen again, and its result."""
+
+    row: TriggerRow
+    identity: str
+    result: dict[str, Any]
+    time_ms: int
+
+
+def propose(event: Event) -> Proposal:
+    """Make the proposal of an event; the run id follows from the event, so a replay finds its own run."""
+    row = event.row
+    key = receipt_key(row.workflow_id, row.node_id, event.identity)
+    return Proposal(
+        org_id=row.org_id,
+        workflow_id=row.workflow_id,
+        version=row.version,
+        node_id=row.node_id,
+        receipt=key,
+        run_id=run_id_for(key),
+        source=row.type,
+        result=event.result,
+        now_ms=event.time_ms,
+    )
+
+
+class Admitter:
+    """Admits events; the only place of the master that creates runs."""
+
+    def __init__(
+        self, pool: Pool, broker: Broker, *, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    ) -> None:
+        self._pool = pool
+        self._broker = broker
+        self.now_ms = now_ms
+
+    async def admit(self, events: Sequence[Event], cursor: Cursor | None) -> list[Outcome]:
+        """Accept events and move the cursor in one transaction, then enqueue; raises StaleEpoch."""
+        proposals = [propose(event) for event in events]
+        outcomes = await accept(self._pool, proposals, cursor=cursor)
+        tasks = [run_task(p) for p, o in zip(proposals, outcomes, strict=True) if o.status == "accepted"]
+        for outcome in outcomes:
+            metrics.ADMISSIONS.labels(outcome.status).inc()
+        if tasks:
+            try:
+                await self._broker.enqueue(tasks)
+            except Unavailable as error:
+                # The sweeper finds runs that nobody holds: nothing is lost.
+                log.warning("queue unreachable", extra={"error": error.message})
+        return outcomes
+
+
+def run_task(proposal: Proposal) -> Task:
+    """Make the task that hands a run to a worker."""
+    payload = f'{{"orgId":"{proposal.org_id}","runId":"{proposal.run_id}"}}'.encode()
+    return Task(id=proposal.run_id, type="wf:run", payload=payload, lane="default")

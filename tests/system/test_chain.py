@@ -1,0 +1,109 @@
+"""A Transfer on a real Anvil becomes a run that reads the sender's balance back, streamed in order."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from b3os.embedded.supervisor import free_port
+from demo import chain as demo
+from tests.system.house import House, house, until
+
+
+class Local:
+    """An Anvil, its test token and two of its accounts."""
+
+    def __init__(self) -> None:
+        port = free_port()
+        self.process = demo.start(port)
+        self.url = f"http://127.0.0.1:{port}"
+        self.token = demo.deploy(self.url)
+        self.owner, self.friend = demo.call(self.url, "eth_accounts")[:2]
+
+
+@pytest.fixture(scope="module")
+def local() -> Iterator[Local]:
+    found = Local()
+    yield found
+    found.process.terminate()
+    found.process.wait()
+
+
+@pytest.fixture(scope="module")
+def running(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    chains = f'[{{"id":31337,"name":"local","rpcUrls":["{local.url}"],"confirmations":0}}]'
+    with house(tmp_path_factory.mktemp("chain") / "data", B3OS_CHAINS=chains) as found:
+        yield found
+
+
+def watching(local: Local, kind: str, payload: dict[str, Any], action: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "nodes": {
+            "root": {"type": kind, "payload": {"chainId": 31337, **payload}, "children": ["then"]},
+            "then": {**action, "children": []},
+        }
+    }
+
+
+def started(running: House, workflow: dict[str, Any]) -> dict[str, Any]:
+    run_id = until(lambda: running.runs(workflow["id"]), what="a run")[0]["id"]
+    return running.finished_run(run_id)
+
+
+def balance_of(local: Local, account: str) -> int:
+    data = "0x70a08231" + account[2:].rjust(64, "0")
+    return int(demo.call(local.url, "eth_call", {"to": local.token, "data": data}, "latest"), 16)
+
+
+def test_a_transfer_runs_a_workflow_that_reads_the_senders_balance(running: House, local: Local) -> None:
+    token, sender = "{{root.result.tokenAddress}}", "{{root.result.from}}"
+    read = {"type": "get-balance", "payload": {"tokenAddress": token, "accountAddress": sender, "chainId": 31337}}
+    definition = watching(local, "erc20-receive", {"walletAddress": local.friend, "tokenAddress": local.token}, read)
+    workflow = running.publish("on transfer", definition)
+    demo.receipt(local.url, demo.transfer(local.url, local.token, local.friend, 25))
+    run = started(running, workflow)
+    assert run["status"] == "success"
+    events = running.follow(run["id"])
+    names = [event["type"] for event in events]
+    assert names[0] == "run_started"
+    assert names[-1] == "run_completed"
+    done = [event for event in events if event["type"] == "node_completed"]
+    assert [event["nodeId"] for event in done] == ["then"]
+    assert done[0]["result"]["balance"] == str(balance_of(local, local.owner))
+    assert len(running.runs(workflow["id"])) == 1
+
+
+def test_coins_sent_by_one_workflow_start_another(running: House, local: Local) -> None:
+    note = {"type": "log", "payload": {"message": "{{root.result.amount}} wei"}}
+    receiver = running.publish("paid", watching(local, "eth-receive", {"walletAddress": local.friend}, note))
+    payment = {"recipientAddress": local.friend, "amount": "12345", "chainId": 31337}
+    pay = {"type": "send-native-token", "payload": payment, "connector": {"type": "wallet"}, "children": []}
+    root = {"type": "manual", "payload": {}, "children": ["then"]}
+    sender = running.publish("pay", {"nodes": {"root": root, "then": pay}})
+
+    def try_to_pay() -> dict[str, Any]:
+        return running.finished_run(running.call("POST", f"/v1/workflows/{sender['id']}/run", {})["data"]["runId"])
+
+    poor = try_to_pay()
+    assert poor["status"] == "failure"
+    wallet = re.search("0x[0-9a-fA-F]{40}", str(running.follow(poor["id"])))
+    assert wallet, "the error names the account that needs coins"
+    funds = {"from": local.owner, "to": wallet[0], "value": hex(10**18)}
+    demo.receipt(local.url, demo.call(local.url, "eth_sendTransaction", funds))
+    assert try_to_pay()["status"] == "success"
+    paid = started(running, receiver)
+    assert [
+        event["result"]["message"] for event in running.follow(paid["id"]) if event["type"] == "node_completed"
+    ] == ["12345 wei"]
+    assert len(running.runs(receiver["id"])) == 1
+
+
+def test_an_unknown_chain_and_a_bad_address_are_refused_before_they_listen(running: House, local: Local) -> None:
+    note = {"type": "log", "payload": {}}
+    for payload in ({"chainId": 999_999, "address": local.token}, {"address": "0x12"}):
+        body = {"name": "bad", "definition": watching(local, "evm-log", payload, note)}
+        made = running.call("POST", "/v1/workflows", body)["data"]
+        status, answer = running.raw("POST", f"/v1/workflows/{made['id']}/publish", b"")
+        assert (status, answer["code"]) == (400, 400228)
+        assert "root" in [problem["nodeId"] for problem in answer["details"]]
