@@ -12,7 +12,9 @@ import redis.asyncio
 from hypothesis import HealthCheck, settings
 
 from b3os.embedded.servers import EmbeddedServers, Urls
+from b3os.embedded.supervisor import free_port
 from b3os.store.migrate import migrate
+from demo import chain as demo
 
 # The machines are shared and noisy: how long an example takes says nothing.
 settings.register_profile("b3os", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
@@ -84,3 +86,13 @@ async def redis_url(servers: Urls) -> str:
 @pytest.fixture
 async def data_redis_url(servers: Urls) -> str:
     return await _flushed(servers.redis_data_url)
+
+
+@pytest.fixture(scope="session")
+def anvil() -> Iterator[str]:
+    """A real Anvil; tests deploy what they need."""
+    port = free_port()
+    process = demo.start(port)
+    yield f"http://127.0.0.1:{port}"
+    process.terminate()
+    process.wait()

@@ -34,7 +34,7 @@ RULES: dict[str, tuple[set[str], str]] = {
     "cache": (BASE | {"metrics"}, "the cache stores bytes"),
     "store": (BASE | {"metrics"}, "SQL in, structs out; no rule of the engine lives beside the SQL"),
     "auth": (BASE | {"store"}, "who is calling, and their secrets"),
-    "actions": (BASE | {"net", "chain", "workflow", "metrics"}, "the framework must not know its content"),
+    "actions": (BASE | {"abi", "net", "chain", "workflow", "metrics"}, "the framework must not know its content"),
     "providers": (BASE | {"actions", "abi", "chain", "net"}, "an action is content: spec and chain types only"),
     "health": (BASE | {"actions", "store", "metrics"}, "probes come from the catalog"),
 }

@@ -45,7 +45,7 @@ async def send(rpc: Rpc, signer: Signer, *, org_id: str, key: str, wish: Wish) -
         raise ActionFailed(
             f"the transaction {intent.hash} was mined and reverted",
             error_code="TRANSACTION_REVERTED",
-            category="contract",
+            category="onchain",
             remediation="look at the transaction in a block explorer, and correct the payload",
         )
     return receipt
@@ -134,7 +134,7 @@ async def _await_receipt(rpc: Rpc, intent: Intent) -> Receipt:
         raise ActionFailed(
             f"the transaction {intent.hash} is broadcast and not mined after {WAIT_S:g} s",
             error_code="TRANSACTION_PENDING",
-            category="timeout",
+            category="network",
             remediation="retry the run: the same transaction is awaited, none is sent again",
             retryable=True,
         ) from None
@@ -147,14 +147,14 @@ def refusal(error: RpcError, sender: str = "the sender") -> ActionFailed:
         return ActionFailed(
             f"the contract refuses: {reason}",
             error_code="CONTRACT_REVERT",
-            category="contract",
+            category="onchain",
             remediation="check the arguments, the balance and the allowance",
         )
     is_poor = "insufficient funds" in error.message.lower()
     return ActionFailed(
         f"the node refuses: {error.message}",
         error_code="INSUFFICIENT_FUNDS" if is_poor else "RPC_ERROR",
-        category="balance" if is_poor else "service",
+        category="funds" if is_poor else "service",
         remediation=f"send native coin to {sender}" if is_poor else "check the payload",
         retryable=error.cause is Cause.MISSING,
     )

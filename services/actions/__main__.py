@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 from b3os.actions.catalog import Catalog
+from b3os.actions.upstreams import Upstreams
 from b3os.chain.chains import egress_of, load_chains
 from b3os.chain.registry import Chains
 from b3os.chain.signer import LocalKeystore
@@ -20,11 +21,13 @@ async def main(stop: asyncio.Event) -> None:
     setup(settings.log_level, "actions")
     http = GuardedClient(settings.egress_allow)
     chains = load_chains(settings.chains)
+    upstreams = Upstreams(http, settings.provider_urls)
     nodes = GuardedClient(egress_of(chains.values()))
     has_keystore = settings.keystore_dir and settings.keystore_password
     app = ActionsApp(
         Catalog(PROVIDERS),
         http=http,
+        upstreams=upstreams,
         chains=Chains(chains, nodes),
         signer=LocalKeystore(Path(settings.keystore_dir), settings.keystore_password) if has_keystore else None,
         internal_key=settings.internal_key,
@@ -34,6 +37,7 @@ async def main(stop: asyncio.Event) -> None:
     finally:
         await http.close()
         await nodes.close()
+        await upstreams.close()
 
 
 run(main)

@@ -9,6 +9,7 @@ from b3os import metrics
 from b3os.actions.catalog import Catalog
 from b3os.actions.execute import execute
 from b3os.actions.spec import ActionContext, Chains
+from b3os.actions.upstreams import Upstreams
 from b3os.chain.signer import Signer
 from b3os.errors import B3osError, BadInput, NotFound, TooLarge, Unauthenticated
 from b3os.net.http import GuardedClient
@@ -32,10 +33,18 @@ class ActionsApp:
     """The ASGI application of one actions process."""
 
     def __init__(
-        self, catalog: Catalog, *, http: GuardedClient, chains: Chains, signer: Signer | None, internal_key: str
+        self,
+        catalog: Catalog,
+        *,
+        http: GuardedClient,
+        upstreams: Upstreams,
+        chains: Chains,
+        signer: Signer | None,
+        internal_key: str,
     ) -> None:
         self._catalog = catalog
         self._http = http
+        self._upstreams = upstreams
         self._chains = chains
         self._signer = signer
         self._key = internal_key.encode()
@@ -70,10 +79,11 @@ class ActionsApp:
             node_id=call.node_id,
             idempotency_key=call.idempotency_key,
             credential=call.credential or {},
+            upstreams=self._upstreams,
             chains=self._chains,
             signer=self._signer,
         )
-        result = await execute(self._catalog.get(call.type), call.inputs, context)
+        result = await execute(self._catalog, call.type, call.inputs, context)
         metrics.ACTIONS.labels(call.type, (result.get("error") or {}).get("code", "")).inc()
         return result
 

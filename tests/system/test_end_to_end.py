@@ -92,7 +92,7 @@ def test_action_answers_and_a_private_address_is_refused(running: House, site: s
             "nodes": {
                 "root": {"type": "manual", "payload": {}, "children": ["ask"]},
                 "ask": {"type": "http-request", "payload": {"url": url}, "children": ["say"]},
-                "say": {"type": "log", "payload": {"message": "{{ask.result.body.price}}"}, "children": []},
+                "say": {"type": "log", "payload": {"message": "{{ask.result.json.price}}"}, "children": []},
             }
         }
 

@@ -6,9 +6,9 @@ import msgspec
 from msgspec import Meta
 
 from b3os.abi.units import units
+from b3os.actions.contract_call import key_of, signer_of
 from b3os.actions.spec import ActionContext, ActionSpec, HealthProbe, Operation
 from b3os.chain.abi import encode_call
-from b3os.chain.signer import Signer
 from b3os.chain.transactions import Wish, account_of, send
 from b3os.errors import ActionFailed
 from b3os.providers.evm.fields import Address, Amount, ChainId, exact, read, read_decimals, read_text
@@ -82,7 +82,7 @@ async def send_erc20(payload: TokenPayload, context: ActionContext) -> TokenSent
             raise ActionFailed(
                 f"{owner} holds {held} of the {amount} base units",
                 error_code="INSUFFICIENT_BALANCE",
-                category="balance",
+                category="funds",
                 remediation=f"send tokens to {owner}, or lower the amount",
             )
     data = "0x" + encode_call("transfer(address,uint256)", (to, amount)).hex()
@@ -100,30 +100,6 @@ async def send_erc20(payload: TokenPayload, context: ActionContext) -> TokenSent
         token_symbol=symbol,
         chain_id=payload.chain_id,
     )
-
-
-def signer_of(context: ActionContext) -> Signer:
-    """Return the signer of this installation; ActionFailed when there is none."""
-    if context.signer is None:
-        raise ActionFailed(
-            "this installation has no signer",
-            error_code="NO_SIGNER",
-            category="config",
-            remediation="set B3OS_KEYSTORE_DIR and B3OS_KEYSTORE_PASSWORD (development only)",
-        )
-    return context.signer
-
-
-def key_of(context: ActionContext) -> str:
-    """Return the idempotency key; without one a retry could pay twice, so nothing is sent."""
-    if not context.idempotency_key:
-        raise ActionFailed(
-            "a transfer needs an idempotency key",
-            error_code="NO_IDEMPOTENCY_KEY",
-            category="validation",
-            remediation="send idempotencyKey with the call",
-        )
-    return context.idempotency_key
 
 
 SEND_NATIVE_TOKEN = ActionSpec(

@@ -3,4 +3,4 @@
 from b3os.actions.spec import Provider
 from b3os.providers.http.request import REQUEST
 
-HTTP = Provider("http", "HTTP", (REQUEST,))
+HTTP = Provider(name="http", title="HTTP", actions=(REQUEST,))

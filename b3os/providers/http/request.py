@@ -1,5 +1,6 @@
-"""http-request: one request through the guard, the answer as JSON where it is JSON."""
+"""http-request: one request through the guard."""
 
+from http import HTTPStatus
 from typing import Annotated, Any
 
 import msgspec
@@ -16,16 +17,20 @@ class RequestPayload(msgspec.Struct, frozen=True, rename="camel"):
     method: Annotated[str, Meta(description="GET, POST, PUT, PATCH, DELETE or HEAD", pattern="^[A-Z]{3,7}$")] = "GET"
     headers: Annotated[dict[str, str], Meta(description="Request headers")] = {}
     body: Annotated[Any, Meta(description="A string as it is; anything else as JSON")] = None
-    timeout_ms: Annotated[int, Meta(description="Milliseconds to wait", ge=100, le=30_000)] = 30_000
+    timeout: Annotated[int, Meta(description="Milliseconds to wait", ge=100, le=30_000)] = 30_000
+    max_response_size: Annotated[int, Meta(description="Bytes of the answer at most", ge=1, le=5_242_880)] = 5_242_880
     fail_on_error: Annotated[bool, Meta(description="Whether a status of 400 or more fails the node")] = True
 
 
-class RequestResult(msgspec.Struct, frozen=True):
-    """What http-request returns."""
+class RequestResult(msgspec.Struct, frozen=True, rename="camel"):
+    """Result of http-request."""
 
     status: Annotated[int, Meta(description="HTTP status")]
+    status_text: Annotated[str, Meta(description="The status in words")]
     headers: Annotated[dict[str, str], Meta(description="Answer headers, names in lower case")]
-    body: Annotated[Any, Meta(description="Decoded JSON, or text")]
+    body: Annotated[str, Meta(description="The answer as text")]
+    content_type: Annotated[str, Meta(description="Content type of the answer; empty when it says none")]
+    json: Annotated[Any, Meta(description="The answer decoded, where it is JSON; else null")] = None
 
 
 async def run(payload: RequestPayload, context: ActionContext) -> RequestResult:
@@ -40,8 +45,9 @@ async def run(payload: RequestPayload, context: ActionContext) -> RequestResult:
     if context.idempotency_key and payload.method not in ("GET", "HEAD"):
         headers.setdefault("idempotency-key", context.idempotency_key)
     answer = await context.http.request(
-        payload.method, payload.url, headers=headers, body=body, timeout_s=payload.timeout_ms / 1000
-    )
+        payload.method, payload.url, headers=headers, body=body, timeout_s=payload.timeout / 1000,
+        max_bytes=payload.max_response_size,
+    )  # fmt: skip
     if answer.status >= 400 and payload.fail_on_error:
         raise ActionFailed(
             f"the server answered {answer.status}",
@@ -50,15 +56,25 @@ async def run(payload: RequestPayload, context: ActionContext) -> RequestResult:
             remediation="check address, headers and credentials" if answer.status < 500 else "try again later",
             retryable=answer.status == 429 or answer.status >= 500,
         )
-    return RequestResult(answer.status, answer.headers, decoded(answer.body))
+    kind = answer.headers.get("content-type", "")
+    text = answer.body.decode("utf-8", "replace")
+    return RequestResult(answer.status, words_of(answer.status), answer.headers, text, kind, decoded(answer.body))
+
+
+def words_of(status: int) -> str:
+    """Return the phrase of a status; empty for one that has none."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
 
 
 def decoded(body: bytes) -> Any:
-    """Return JSON where it is JSON, else text."""
+    """Return JSON where it is JSON, else None."""
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return body.decode("utf-8", "replace")
+        return None
 
 
 REQUEST = ActionSpec(

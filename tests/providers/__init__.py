@@ -1,0 +1,1 @@
+"""Tests of the providers against servers that speak their wire formats."""
