@@ -11,7 +11,7 @@ from b3os.embedded.supervisor import Options, Supervisor
 from b3os.errors import B3osError
 from b3os.settings import load_settings
 
-PROCESSES = ("api", "master", "worker", "actions")
+PROCESSES = ("api", "master", "worker", "actions", "watchdog")
 
 
 @click.group()

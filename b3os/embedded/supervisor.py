@@ -178,6 +178,7 @@ class Supervisor:
             "master": self.options.masters,
             "worker": self.options.workers,
             "actions": self.options.actions,
+            "watchdog": 1,
         }
         return [(f"{name}-{n}" if n else name, {}) for name, count in counts.items() for n in range(count)]
 

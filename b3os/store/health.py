@@ -38,3 +38,18 @@ async def latest_results(db: Db, within_s: float = 86_400.0) -> list[HealthResul
 async def history(db: Db, target: str, limit: int = 100) -> list[HealthResult]:
     """Return a target's results, newest first."""
     return [HealthResult(*row.values()) for row in await db.fetch(_SQL["history"], target, limit)]
+
+
+async def ping(db: Db) -> None:
+    """Answer when the database does."""
+    await db.fetchval(_SQL["ping"], timeout=5)
+
+
+async def lease_is_held(db: Db, name: str) -> bool:
+    """Say whether somebody holds a lease now."""
+    return bool(await db.fetchval(_SQL["lease_is_held"], name))
+
+
+async def oldest_unclaimed_s(db: Db) -> float:
+    """Return how long the oldest run has waited for a worker, in seconds; 0 when none waits."""
+    return float(await db.fetchval(_SQL["oldest_unclaimed_s"]) or 0.0)

@@ -10,7 +10,7 @@ import msgspec
 from b3os import metrics
 from b3os.auth.principal import principal_of
 from b3os.errors import B3osError, Forbidden, NotFound, Unauthenticated, Unavailable
-from services.api import catalogs, identity, runs, workflows
+from services.api import catalogs, connectors, health, identity, runs, workflows
 from services.api.house import House
 from services.api.streams import stream
 from services.api.wire import Request, failure, read_request, send_json, success
@@ -67,6 +67,15 @@ ROUTES = (
     Route("GET", "/v1/triggers", ANYONE, catalogs.triggers),
     Route("GET", "/v1/triggers/{type}", ANYONE, catalogs.trigger),
     Route("GET", "/v1/logic-actions", ANYONE, catalogs.logic_actions),
+    Route("GET", "/v1/connector-types", ANYONE, connectors.types),
+    Route("GET", "/v1/connector-types/{type}", ANYONE, connectors.type_),
+    Route("GET", "/v1/connectors", READ, connectors.many),
+    Route("POST", "/v1/connectors", WRITE, connectors.create),
+    Route("GET", "/v1/connectors/{id}", READ, connectors.get),
+    Route("PUT", "/v1/connectors/{id}", WRITE, connectors.update),
+    Route("DELETE", "/v1/connectors/{id}", WRITE, connectors.remove),
+    Route("GET", "/v1/health/checks", READ, health.checks),
+    Route("GET", "/v1/health/checks/{id}", READ, health.check),
 )
 
 

@@ -1,0 +1,1 @@
+"""The watchdog process: checks of every action and component."""
