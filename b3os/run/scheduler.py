@@ -3,7 +3,8 @@
 A run is restored by giving the stored records (`Recorded`) and then `Resume`: the scheduler walks the graph again and
 takes a stored result where there is one, so that nothing with a recorded result runs twice.
 
-Sequence numbers: a record's own; a waiting node also reserves the next one for its completion.
+Sequence numbers: a record has the next one. The completion of a waiting node is written by the database, which gives
+it the next one there and moves what the owner stores afterwards.
 """
 
 from collections import deque
@@ -75,8 +76,7 @@ class RunScheduler:
             return []
         match event:
             case Recorded(record):
-                reserved = 1 if record.status == "waiting" else 0
-                self._seq = max(self._seq, record.seq + reserved)
+                self._seq = max(self._seq, record.seq)
                 kept = self._stored.get((record.node_id, record.path))
                 if kept is None or kept.status == "waiting":
                     self._stored[(record.node_id, record.path)] = record
@@ -146,7 +146,6 @@ class RunScheduler:
         if node.type in ("delay", "wait"):
             wake = delay_ms(input_) if node.type == "delay" else wait_timeout_ms(input_)
             record = self._record(key, "waiting", input_, {"status": "waiting"}, None, now_ms, None)
-            self._seq += 1  # reserved for the completion, which the database writes
             self._waiting[key] = record
             out.append(StartTimer(node_id, path, node.type, wake, record))
             return []

@@ -148,8 +148,12 @@ def _records(batch: Sequence[RunCommit]) -> list[tuple[Any, ...]]:
     ]
 
 
-async def commit(pool: Pool, batch: Sequence[RunCommit]) -> list[bool]:
-    """Store many runs' results in one transaction; False for each whose epoch is stale or that has ended."""
+async def commit(pool: Pool, batch: Sequence[RunCommit]) -> list[int | None]:
+    """Store many runs' results in one transaction; None for each whose epoch is stale or that has ended.
+
+    Otherwise by how much the numbers of its records moved: a timer or a callback may have stored a completion
+    while the owner was at work, and the completion came first.
+    """
     if not batch:
         return []
     timers = [(c.org_id, c.run_id, t.node_id, t.path, t.kind, t.wake_in_ms) for c in batch for t in c.timers]
@@ -164,9 +168,12 @@ async def commit(pool: Pool, batch: Sequence[RunCommit]) -> list[bool]:
         *_columns(timers, 6),
     ]
     async with transaction(pool) as db:
-        owned = {(row["org_id"], row["id"]) for row in await db.fetch(_SQL["commit"], *arguments)}
+        owned = {(row["org_id"], row["id"]): row["shift"] for row in await db.fetch(_SQL["commit"], *arguments)}
         await _save_storage(db, [item for item in current if (item.org_id, item.run_id) in owned])
-    return [(item.org_id, item.run_id) in owned and newest[item.org_id, item.run_id] == item.epoch for item in batch]
+    return [
+        owned.get((item.org_id, item.run_id)) if newest[item.org_id, item.run_id] == item.epoch else None
+        for item in batch
+    ]
 
 
 async def _save_storage(db: Connection, batch: Sequence[RunCommit]) -> None:

@@ -57,6 +57,9 @@ async def stream(house: House, request: Request, receive: Any, send: Any) -> Non
             if upcoming.done():
                 found = [upcoming.result()]
                 upcoming = asyncio.ensure_future(anext(events))
+                if found[0].seq > seen + 1:
+                    # What a timer or a callback stored meanwhile has the numbers between: it comes first.
+                    found = await _stored(house, request.org_id, run_id) + found
             else:
                 # An event may have been lost on its way: what is stored is the truth.
                 quiet_s += CHECK_S

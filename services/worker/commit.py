@@ -8,9 +8,10 @@ import asyncio
 import logging
 from collections import deque
 
+import msgspec
 from asyncpg import Pool
 
-from b3os.errors import StaleEpoch
+from b3os.errors import B3osError, StaleEpoch
 from b3os.store.runs import RunCommit, commit
 from b3os.stream.events import RunEvent
 from b3os.stream.publish import Publisher
@@ -57,12 +58,13 @@ class CommitGroup:
                     done.set_exception(error)
             return
         events: list[RunEvent] = []
-        for (item, own, done), is_ours in zip(batch, accepted, strict=True):
-            if is_ours:
-                events.extend(own)
+        for (item, own, done), shift in zip(batch, accepted, strict=True):
+            if shift is not None:
+                told = {record.seq + 1 for record in item.records}
+                events.extend(moved(event, shift) if event.seq in told else event for event in own)
             if done.done():
                 continue
-            if is_ours:
+            if shift is not None:
                 done.set_result(None)
             else:
                 done.set_exception(StaleEpoch(f"run {item.run_id} has a newer owner"))
@@ -72,6 +74,11 @@ class CommitGroup:
     async def _publish(self, events: list[RunEvent]) -> None:
         try:
             await self._publisher.publish(events)
-        except OSError as error:
+        except (OSError, B3osError) as error:
             # Events are a copy of what is stored: a reader resumes from Postgres.
             log.warning("events not published", extra={"count": len(events), "error": str(error)})
+
+
+def moved(event: RunEvent, shift: int) -> RunEvent:
+    """Give an event the number that its record was stored under."""
+    return msgspec.structs.replace(event, seq=event.seq + shift) if shift else event

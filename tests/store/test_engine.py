@@ -187,11 +187,11 @@ async def test_group_commit_refuses_stale_epochs(pool: Pool) -> None:
             part(two, Record(1, "root"), status="success", release=True),
         ],
     )
-    assert done == [False, True, True]
+    assert done == [None, 0, 0]
     assert [r["result"] for r in await runs.load_records(pool, "org_a", one.id)] == [[1, {"x": "a\ufffd"}]]
     assert await runs.load_storage(pool, "org_a", "wf_1") == {"k": [2]}
     assert (await run_reads.get_run(pool, "org_a", two.id)).status == "success"
-    assert await runs.commit(pool, [part(two, Record(2, "late"))]) == [False]
+    assert await runs.commit(pool, [part(two, Record(2, "late"))]) == [None]
     assert await runs.renew_runs(pool, "w2", 60) == {("org_a", one.id)}
     assert await runs.load_definition(pool, "org_a", "wf_1", 1)
 
@@ -219,7 +219,7 @@ async def test_wait_has_one_winner_of_ten(pool: Pool) -> None:
     won = await asyncio.gather(*[runs.resume_wait(pool, "org_a", run.id, "w", "", {"n": n}) for n in range(10)])
     assert won.count(True) == 1
     # The holder did not know: its next record moves up, and its going to sleep does not hide the answer.
-    assert await runs.commit(pool, [part(run, Record(2, "x"), status="waiting", release=True)]) == [True]
+    assert await runs.commit(pool, [part(run, Record(2, "x"), status="waiting", release=True)]) == [1]
     assert [(r["seq"], r["node_id"]) for r in await runs.load_records(pool, "org_a", run.id)] == [
         (1, "w"), (2, "w"), (3, "x"),
     ]  # fmt: skip
@@ -234,7 +234,7 @@ async def test_cancel_and_retry(pool: Pool) -> None:
     with pytest.raises(Conflict):
         await run_reads.retry_run(pool, "org_a", run.id, new_id="run_r", by="u", now_ms=5)
     assert (await run_reads.cancel_run(pool, "org_a", run.id)).status == "cancelled"
-    assert await runs.commit(pool, [part(run, Record(3, "late"))]) == [False]
+    assert await runs.commit(pool, [part(run, Record(3, "late"))]) == [None]
     again = await run_reads.retry_run(pool, "org_a", run.id, new_id="run_r", by="u", now_ms=5)
     assert (again.status, again.source_run_id) == ("running", run.id)
     assert [r["node_id"] for r in await runs.load_records(pool, "org_a", "run_r")] == ["root"]

@@ -59,7 +59,7 @@ with wanted as (
             else r.finished_at end
     from owned o where r.org_id = o.org_id and r.id = o.id and (o.release or o.status is not null)
 )
-select org_id, id from owned;
+select org_id, id, shift from owned;
 -- name: save_storage
 insert into storage (org_id, workflow_id, key, value)
 select r.org_id, r.workflow_id, s.key, s.value::jsonb
