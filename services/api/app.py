@@ -21,6 +21,8 @@ Handler = Callable[[House, Request], Awaitable[Any]]
 
 #: What a caller must have: nothing, a key if one is sent, any key, a read-write key.
 ANYONE, MAYBE, READ, WRITE = "anyone", "maybe", "read", "write"
+#: The code of a route whose answer has no envelope.
+BARE = -1
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -36,6 +38,7 @@ class Route(msgspec.Struct, frozen=True):
 ROUTES = (
     Route("GET", "/healthz", ANYONE, catalogs.healthz),
     Route("GET", "/readyz", ANYONE, catalogs.readyz),
+    Route("GET", "/openapi.json", ANYONE, catalogs.openapi, code=BARE),
     Route("POST", "/v1/bootstrap", ANYONE, identity.bootstrap, code=0),
     Route("GET", "/v1/whoami", READ, identity.whoami),
     Route("GET", "/v1/organizations", READ, identity.organizations),
@@ -132,7 +135,7 @@ class Api:
             log.exception("request failed", extra={"path": scope["path"]})
             await send_json(send, 500, failure(B3osError("this is our fault and it is logged: try again")))
         else:
-            await send_json(send, 200, success(data, route.code))
+            await send_json(send, 200, data if route.code == BARE else success(data, route.code))
 
     async def _authorise(self, route: Route, request: Request) -> None:
         header = request.headers.get("authorization", "")

@@ -6,6 +6,7 @@ from b3os.detect.catalog import TRIGGER_TYPES
 from b3os.errors import NotFound
 from b3os.run.builtins.catalog import BUILTINS
 from services.api.house import House
+from services.api.openapi import document
 from services.api.wire import Request, page_of
 from services.api.workflows import CATALOG
 
@@ -71,3 +72,8 @@ async def readyz(house: House, _request: Request) -> Any:
     """GET /readyz"""
     async with house.pool.acquire(timeout=2):
         return {"status": "ok"}
+
+
+async def openapi(_house: House, _request: Request) -> Any:
+    """GET /openapi.json"""
+    return document()
