@@ -7,6 +7,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from b3os import errors, metrics
 from b3os.settings import SETTINGS, Setting, Settings, load_settings
+from b3os.stream.events import NAMES
 
 ROOT = Path(__file__).parent.parent
 
@@ -52,3 +53,9 @@ def test_lock_names_every_dependency() -> None:
 def test_settings_are_frozen() -> None:
     with pytest.raises(AttributeError):
         Settings().port = 1  # type: ignore[misc]
+
+
+def test_every_run_event_is_documented() -> None:
+    page = (ROOT / "docs/events.md").read_text()
+    for name in NAMES:
+        assert f"`{name}`" in page

@@ -13,13 +13,18 @@ TERMINAL = frozenset({"run_completed", "run_failed", "run_cancelled"})
 
 
 class RunEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """One event; `seq` grows within a run and never repeats, `timestamp` is UTC milliseconds."""
+    """One event; `seq` grows within a run and never repeats, `timestamp` is UTC milliseconds.
+
+    A passing event (`sub` over 0) is not stored: it has the number of the stored event before it, is told to live
+    readers only, and its frame has no id.
+    """
 
     type: str
     run_id: str
     org_id: str
     workflow_id: str
     seq: int
+    sub: int = 0
     timestamp: int
     node_id: str | None = None
     path: str | None = None
@@ -40,4 +45,5 @@ def encode_sse(event: RunEvent) -> bytes:
     optional = {"nodeId": event.node_id, "path": event.path or None, "nodeType": event.node_type,
                 "status": event.status, "result": event.result, "error": event.error}  # fmt: skip
     body.update((key, value) for key, value in optional.items() if value is not None)
-    return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.seq, event.type.encode(), msgspec.json.encode(body))
+    place = b"" if event.sub else b"id: %d\n" % event.seq
+    return place + b"event: %s\ndata: %s\n\n" % (event.type.encode(), msgspec.json.encode(body))

@@ -30,7 +30,7 @@ class Follower:
     def __init__(self, redis_url: str) -> None:
         self._redis: Any = redis.asyncio.Redis.from_url(redis_url)
         self._readers: dict[str, set[_Reader]] = {}
-        self._last: dict[str, int] = {}
+        self._last: dict[str, tuple[int, int]] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def follow(self, run_id: str, after_seq: int = 0) -> AsyncGenerator[RunEvent, None]:
@@ -39,17 +39,17 @@ class Follower:
         key = stream_key(run_id)
         self._readers.setdefault(key, set()).add(reader)
         # The stream is read again from the oldest reader's place; `seen` keeps each event single.
-        self._last[key] = min(self._last.get(key, after_seq), after_seq)
+        seen = (after_seq, 0)
+        self._last[key] = min(self._last.get(key, seen), seen)
         if self._task is None or self._task.done():
             self._task = asyncio.ensure_future(self._read())
-        seen = after_seq
         try:
             while True:
                 event = await reader.queue.get()
                 if event is None:
                     raise TooMany("the stream ran ahead of this reader: reconnect with Last-Event-ID")
-                if event.seq > seen:
-                    seen = event.seq
+                if (event.seq, event.sub) > seen:
+                    seen = (event.seq, event.sub)
                     yield event
         finally:
             self._forget(key, reader)
@@ -69,7 +69,7 @@ class Follower:
 
     async def _read(self) -> None:
         while self._readers:
-            wanted = {key: f"{seq}-0" for key, seq in self._last.items()}
+            wanted = {key: f"{seq}-{sub}" for key, (seq, sub) in self._last.items()}
             try:
                 answer = await self._redis.xread(wanted, count=1000, block=BLOCK_MS)
             except RedisError:
@@ -82,7 +82,8 @@ class Follower:
         for raw_id, fields in entries:
             event = msgspec.msgpack.decode(fields[b"e"], type=RunEvent)
             if key in self._last:
-                self._last[key] = max(self._last[key], int(raw_id.split(b"-")[0]))
+                seq, _, sub = raw_id.partition(b"-")
+                self._last[key] = max(self._last[key], (int(seq), int(sub)))
             for reader in self._readers.get(key, ()):
                 if reader.queue.full():
                     with contextlib.suppress(asyncio.QueueEmpty):

@@ -16,7 +16,7 @@ KEPT_S = 3600
 
 
 def stream_key(run_id: str) -> str:
-    """STREAM of a run's events, id `<seq>-0`."""
+    """STREAM of a run's events, id `<seq>-<sub>`."""
     return f"b3os:run:{run_id}"
 
 
@@ -33,7 +33,7 @@ class Publisher:
                 for event in events:
                     data = {"e": msgspec.msgpack.encode(event)}
                     key = stream_key(event.run_id)
-                    pipe.xadd(key, data, id=f"{event.seq}-0", maxlen=KEPT_EVENTS, approximate=True)
+                    pipe.xadd(key, data, id=f"{event.seq}-{event.sub}", maxlen=KEPT_EVENTS, approximate=True)
                 for key in {stream_key(event.run_id) for event in events}:
                     pipe.expire(key, KEPT_S)
                 answers = await pipe.execute(raise_on_error=False)

@@ -1,7 +1,8 @@
 """From stored records to run events: names, sequence numbers, wire shape.
 
 `run_started` is 1; a record's event is its `seq + 1`; the terminal event comes after the last record. A reader that
-resumes from the stored records sees the same numbers as one that followed the stream.
+resumes from the stored records sees the same numbers as one that followed the stream. What passes without a record
+(`node_started`, `run_waiting`, `run_resumed`) is told between them.
 """
 
 from typing import Any, Protocol
@@ -93,4 +94,18 @@ def run_finished(row: RunLike, status: str, now_ms: int) -> RunEvent:
         seq=TERMINAL_SEQ,
         timestamp=now_ms,
         status=status,
+    )
+
+
+def passing(row: RunLike, name: str, *, after: int, sub: int, now_ms: int) -> RunEvent:
+    """Make an event that is not stored, told after the stored one with number `after`."""
+    return RunEvent(
+        type=name,
+        run_id=row.id,
+        org_id=row.org_id,
+        workflow_id=row.workflow_id,
+        seq=after,
+        sub=sub,
+        timestamp=now_ms,
+        status="waiting" if name == "run_waiting" else "running",
     )

@@ -33,19 +33,19 @@ async def stream(house: House, request: Request, receive: Any, send: Any) -> Non
     """Send a run's events; ends after the terminal one, when the client leaves, or when the process stops."""
     run_id = request.params["id"]
     after = request.headers.get("last-event-id", "0")
-    seen = int(after) if after.isdigit() else 0
+    seen = (int(after) if after.isdigit() else 0, 0)
     await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
     metrics.SSE_STREAMS.inc()
     left: asyncio.Future[Any] = asyncio.ensure_future(_left(receive))
     stopping: asyncio.Future[Any] = asyncio.ensure_future(house.stop.wait())
-    events = house.follower.follow(run_id, seen)
+    events = house.follower.follow(run_id, seen[0])
     upcoming: asyncio.Future[Any] = asyncio.ensure_future(anext(events))
     quiet_s = CHECK_S
     try:
         # Followed first and read afterwards: nothing falls between; `seen` keeps each event single.
         for event in await _stored(house, request.org_id, run_id):
-            if event.seq > seen:
-                seen = event.seq
+            if (event.seq, event.sub) > seen:
+                seen = (event.seq, event.sub)
                 await _frame(send, encode_sse(event))
             if event.type in TERMINAL:
                 return
@@ -57,7 +57,7 @@ async def stream(house: House, request: Request, receive: Any, send: Any) -> Non
             if upcoming.done():
                 found = [upcoming.result()]
                 upcoming = asyncio.ensure_future(anext(events))
-                if found[0].seq > seen + 1:
+                if found[0].seq > seen[0] + 1:
                     # What a timer or a callback stored meanwhile has the numbers between: it comes first.
                     found = await _stored(house, request.org_id, run_id) + found
             else:
@@ -65,9 +65,9 @@ async def stream(house: House, request: Request, receive: Any, send: Any) -> Non
                 quiet_s += CHECK_S
                 found = await _stored(house, request.org_id, run_id)
             for event in found:
-                if event.seq <= seen or event.org_id != request.org_id:
+                if (event.seq, event.sub) <= seen or event.org_id != request.org_id:
                     continue
-                seen, quiet_s = event.seq, 0.0
+                seen, quiet_s = (event.seq, event.sub), 0.0
                 metrics.SSE_EVENTS.inc()
                 await _frame(send, encode_sse(event))
                 if event.type in TERMINAL:

@@ -27,6 +27,8 @@ LEASE_S = 6
 RENEW_S = 2.0
 SWEEP_S = 1.0
 SWEEP_LIMIT = 500
+#: How often tasks of workers that died between taking and claiming are put back.
+RECOVER_S = 5.0
 #: A run this young is most likely on its way through the queue.
 ORPHAN_AGE_S = 2.0
 #: Runs in hand at once; a run that only waits on an action costs a coroutine and little else.
@@ -63,6 +65,7 @@ class Worker:
                 group.create_task(self.commits.serve()),
                 group.create_task(self._every(RENEW_S, self._renew)),
                 group.create_task(self._every(SWEEP_S, self._sweep)),
+                group.create_task(self._every(RECOVER_S, self._recover)),
             ]
             taker = group.create_task(self._take(group))
             await self.stop.wait()
@@ -122,6 +125,9 @@ class Worker:
         woken += await runs.orphans(self.pool, SWEEP_LIMIT, min_age_s=ORPHAN_AGE_S)
         if woken:
             await self.broker.enqueue([run_task(org_id, run_id) for org_id, run_id in woken])
+
+    async def _recover(self) -> None:
+        await self.broker.recover()
 
     async def _every(self, period_s: float, step: Callable[[], Awaitable[None]]) -> None:
         while not self.stop.is_set():

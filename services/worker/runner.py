@@ -16,7 +16,7 @@ from b3os.run.records import NodeError, NodeRecord
 from b3os.run.scheduler import RunScheduler
 from b3os.store import runs
 from b3os.stream.events import RunEvent
-from b3os.stream.tell import node_event, run_finished, run_started
+from b3os.stream.tell import node_event, passing, run_finished, run_started
 from b3os.workflow.definition import Definition, normalise
 from services.worker.commit import CommitGroup
 from services.worker.dispatch import ActionsClient
@@ -71,6 +71,8 @@ class Runner:
         if records:
             # What a timer, a callback or a dead owner stored is told again: events that are there already stay single.
             told = [node_event(row, record) for record in records]
+            if has_resumed(records):
+                told.append(passing(row, "run_resumed", after=records[-1].seq + 1, sub=1, now_ms=now_ms()))
             return scheduler, scheduler.apply(Resume(now_ms())), told
         return scheduler, scheduler.apply(Start(now_ms())), [run_started(row, now_ms())]
 
@@ -92,9 +94,11 @@ class Runner:
             while True:
                 wanted = [c for c in commands if isinstance(c, CallAction)]
                 is_idle = not wanted and not calls
-                item, more = self._gather(row, commands, release=is_idle)
+                item, more = self._gather(row, commands, events, release=is_idle)
                 # The effect barrier: nothing leaves the house before everything behind it is stored.
-                await self._commits.add(item, events + more)
+                told = events + more
+                told += started(row, wanted, after=last_seq(told), now_ms=now_ms())
+                await self._commits.add(item, told)
                 if is_idle:
                     return
                 events = []
@@ -108,7 +112,7 @@ class Runner:
             await cancel_all(calls)
 
     def _gather(
-        self, row: runs.RunRow, commands: list[Command], *, release: bool
+        self, row: runs.RunRow, commands: list[Command], before: list[RunEvent], *, release: bool
     ) -> tuple[runs.RunCommit, list[RunEvent]]:
         records: list[NodeRecord] = []
         timers: list[runs.TimerRow] = []
@@ -127,7 +131,10 @@ class Runner:
                 case FinishRun(status_, _):
                     status = status_
         events = [node_event(row, record) for record in records]
-        if status is not None:
+        if release and status is None:
+            status = "waiting"
+            events.append(passing(row, "run_waiting", after=last_seq([*before, *events]), sub=1, now_ms=now_ms()))
+        elif status is not None:
             events.append(run_finished(row, status, now_ms()))
         item = runs.RunCommit(
             org_id=row.org_id,
@@ -161,6 +168,31 @@ class Runner:
         if reference is None or not reference.id:
             return None
         return await open_credential(self._pool, row.org_id, reference.id, self._master_key)
+
+
+def has_resumed(records: list[NodeRecord]) -> bool:
+    """Say whether the newest record completes a node that waited: the run was asleep until then."""
+    last = records[-1]
+    earlier = records[:-1]
+    return any((one.node_id, one.path, one.status) == (last.node_id, last.path, "waiting") for one in earlier)
+
+
+def last_seq(events: list[RunEvent]) -> int:
+    """Return the number of the newest stored event among these."""
+    return max((event.seq for event in events), default=1)
+
+
+def started(row: runs.RunRow, calls: list[CallAction], *, after: int, now_ms: int) -> list[RunEvent]:
+    """Tell which actions are called now; 1 is the place of what the run itself does."""
+    return [
+        msgspec.structs.replace(
+            passing(row, "node_started", after=after, sub=2 + number, now_ms=now_ms),
+            node_id=call.node_id,
+            path=call.path,
+            node_type=call.type,
+        )
+        for number, call in enumerate(calls)
+    ]
 
 
 def failure(error: ActionFailed) -> NodeError:
