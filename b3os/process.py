@@ -7,12 +7,15 @@ sets, calls `tell_ready` once it can do its work, and returns soon after the eve
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import uvloop
 from granian.constants import Interfaces
 from granian.server.embed import Server
+
+from b3os.errors import B3osError
 
 #: Connections waiting to be accepted.
 BACKLOG = 2048
@@ -25,7 +28,10 @@ STOP_TIMEOUT_S = 5.0
 
 
 def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
-    """Run `main(stop)` under uvloop until it returns; SIGTERM and SIGINT set `stop`."""
+    """Run `main(stop)` under uvloop until it returns; SIGTERM and SIGINT set `stop`.
+
+    An error of ours, such as a server that is down or a setting that is wrong, is one clear line and exit code 1.
+    """
 
     async def started() -> None:
         stop = asyncio.Event()
@@ -34,7 +40,11 @@ def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
             loop.add_signal_handler(number, stop.set)
         await main(stop)
 
-    uvloop.run(started())
+    try:
+        uvloop.run(started())
+    except B3osError as error:
+        print(f"b3os: {error.message}", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
 
 
 def tell_ready(fd: int) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import asyncpg  # type: ignore[import-untyped, unused-ignore]
 
 from b3os.errors import Conflict, Unavailable
+from b3os.store.pool import reaching
 from b3os.store.statements import load
 
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
@@ -51,7 +52,8 @@ async def _ensure_role(db: "asyncpg.Connection[Any]") -> None:
 
 async def migrate(url: str, folder: Path = MIGRATIONS) -> list[str]:
     """Apply what is pending and return its names, oldest first."""
-    db = await asyncpg.connect(url)
+    with reaching(url):
+        db = await asyncpg.connect(url)
     try:
         await _ensure_role(db)
         async with db.transaction():
@@ -70,7 +72,8 @@ async def migrate(url: str, folder: Path = MIGRATIONS) -> list[str]:
 
 async def pending(url: str, folder: Path = MIGRATIONS) -> list[str]:
     """Return the names that `migrate` would apply; changes nothing."""
-    db = await asyncpg.connect(url)
+    with reaching(url):
+        db = await asyncpg.connect(url)
     try:
         exists = await db.fetchval(_SQL["history_exists"])
         applied = {row["name"]: row["sha256"] for row in await db.fetch(_SQL["applied"])} if exists else {}

@@ -5,14 +5,15 @@ for it: pass `?statement_cache_size=0` in the URL's place by `open_pool(..., sta
 """
 
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
 import asyncpg  # type: ignore[import-untyped, unused-ignore]
 import msgspec
 
-from b3os.errors import BadInput
+from b3os.errors import BadInput, Unavailable
 from b3os.store.statements import load
 
 Pool: TypeAlias = "asyncpg.Pool[Any]"
@@ -58,16 +59,35 @@ async def _prepare(db: Any) -> None:
 
 
 async def open_pool(url: str, *, min_size: int = 1, max_size: int = 8, statement_cache_size: int = 200) -> Pool:
-    """Open a pool; `min_size` connections are made at once."""
-    return await asyncpg.create_pool(
-        url,
-        min_size=min_size,
-        max_size=max_size,
-        init=_prepare,
-        statement_cache_size=statement_cache_size,
-        command_timeout=60,
-        server_settings={"application_name": "b3os", "timezone": "UTC"},
-    )
+    """Open a pool; `min_size` connections are made at once. Raises Unavailable when the server cannot be reached."""
+    with reaching(url):
+        return await asyncpg.create_pool(
+            url,
+            min_size=min_size,
+            max_size=max_size,
+            init=_prepare,
+            statement_cache_size=statement_cache_size,
+            command_timeout=60,
+            server_settings={"application_name": "b3os", "timezone": "UTC"},
+        )
+
+
+@contextmanager
+def reaching(url: str) -> Iterator[None]:
+    """Turn what asyncpg raises while it connects into one clear error, which never shows the password."""
+    if not url:
+        raise Unavailable("DATABASE_URL is not set: `b3os up` starts a server of its own, a process alone needs one")
+    try:
+        yield
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError, TimeoutError) as error:
+        host = urlsplit(url).netloc.rpartition("@")[2] or "its socket"
+        password = urlsplit(url).password
+        why = str(error) or type(error).__name__
+        why = why.replace(password, "•••") if password else why
+        raise Unavailable(
+            f"PostgreSQL at {host} cannot be reached: {why}. Start that server, or correct DATABASE_URL; "
+            "`b3os doctor` looks further."
+        ) from error
 
 
 @asynccontextmanager
