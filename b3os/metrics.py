@@ -1,6 +1,6 @@
 """Every Prometheus metric of B3OS, declared once with its unit and meaning; other modules move them."""
 
-from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest, start_http_server
 
 #: Seconds; fine where our budgets are (0.5 ms to 10 ms), coarse above.
 LATENCY_BUCKETS_S = (
@@ -53,3 +53,9 @@ HEALTH = Gauge("b3os_health", "Last verdict of a probe: 1 healthy, 0 not", ["pro
 def exposition() -> tuple[bytes, str]:
     """Return the body and content type of a /metrics answer."""
     return generate_latest(), CONTENT_TYPE_LATEST
+
+
+def expose(host: str, port: int) -> None:
+    """Serve /metrics on a port of its own, for a process that has no API; port 0 serves nothing."""
+    if port:
+        start_http_server(port, host)

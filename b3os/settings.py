@@ -18,11 +18,6 @@ class Setting(msgspec.Struct, frozen=True):
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("database_url", "DATABASE_URL", "PostgreSQL 15 to 18 for the engine's role"),
-    Setting(
-        "app_database_url",
-        "APP_DATABASE_URL",
-        "the same database for the API's unprivileged role; empty: DATABASE_URL with SET ROLE b3os_app",
-    ),
     Setting("redis_ops_url", "REDIS_OPS_URL", "Redis or Valkey for the queue and run streams (noeviction)"),
     Setting("redis_data_url", "REDIS_DATA_URL", "Redis or Valkey for the cache (evictable)"),
     Setting("host", "B3OS_HOST", "address the API listens on"),
@@ -49,7 +44,11 @@ SETTINGS: tuple[Setting, ...] = (
         'other base URLs for providers, JSON: {"slack":"https://slack.example/api"}',
     ),
     Setting("log_level", "B3OS_LOG_LEVEL", "debug, info, warning or error"),
-    Setting("metrics_port", "B3OS_METRICS_PORT", "port of /metrics and /healthz of this process; 0: none"),
+    Setting(
+        "metrics_port",
+        "B3OS_METRICS_PORT",
+        "port of /metrics of master, worker, actions and watchdog; 0: none; `b3os up` counts up from it",
+    ),
     Setting("ready_fd", "B3OS_READY_FD", "file descriptor that gets one line when the process is ready; -1: none"),
 )
 
@@ -58,7 +57,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of one process, typed and checked."""
 
     database_url: str = ""
-    app_database_url: str = ""
     redis_ops_url: str = ""
     redis_data_url: str = ""
     host: str = "127.0.0.1"

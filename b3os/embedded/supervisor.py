@@ -180,7 +180,9 @@ class Supervisor:
             "actions": self.options.actions,
             "watchdog": 1,
         }
-        return [(f"{name}-{n}" if n else name, {}) for name, count in counts.items() for n in range(count)]
+        names = [f"{name}-{n}" if n else name for name, count in counts.items() for n in range(count)]
+        first = int(os.environ.get("B3OS_METRICS_PORT") or 0)
+        return [(name, {"B3OS_METRICS_PORT": str(first + n if first else 0)}) for n, name in enumerate(names)]
 
     def _await_ready(self) -> None:
         limit = time.monotonic() + READY_LIMIT_S

@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+from b3os import metrics
 from b3os.actions.catalog import Catalog
 from b3os.actions.upstreams import Upstreams
 from b3os.chain.chains import egress_of, load_chains
@@ -19,6 +20,7 @@ from services.actions.app import ActionsApp
 async def main(stop: asyncio.Event) -> None:
     settings = load_settings()
     setup(settings.log_level, "actions")
+    metrics.expose(settings.host, settings.metrics_port)
     http = GuardedClient(settings.egress_allow)
     chains = load_chains(settings.chains)
     upstreams = Upstreams(http, settings.provider_urls)

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from b3os import metrics
 from b3os.actions.catalog import Catalog
 from b3os.actions.spec import ActionContext
 from b3os.actions.upstreams import Upstreams
@@ -20,6 +21,7 @@ from services.watchdog.checks import Places
 async def main(stop: asyncio.Event) -> None:
     settings = load_settings()
     setup(settings.log_level, "watchdog")
+    metrics.expose(settings.host, settings.metrics_port)
     pool = await open_pool(settings.database_url, max_size=3)
     chains = load_chains(settings.chains)
     http, nodes = GuardedClient(settings.egress_allow), GuardedClient(egress_of(chains.values()))

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from b3os import metrics
 from b3os.logs import setup
 from b3os.process import run, tell_ready
 from b3os.settings import load_settings
@@ -12,6 +13,7 @@ from services.worker.app import Worker
 async def main(stop: asyncio.Event) -> None:
     settings = load_settings()
     setup(settings.log_level, "worker")
+    metrics.expose(settings.host, settings.metrics_port)
     pool = await open_pool(settings.database_url, max_size=8)
     worker = Worker(pool=pool, settings=settings, stop=stop)
     tell_ready(settings.ready_fd)

@@ -52,6 +52,7 @@ class House:
             )
         self.key = ""
         self.org_id = ""
+        self.metrics_port = 0
 
     def await_ready(self) -> None:
         """Read stdout up to the ready line."""

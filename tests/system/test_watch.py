@@ -4,13 +4,14 @@ import asyncio
 import os
 import signal
 import threading
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.emulators.services import SLACK_TOKEN, Services
-from tests.system.house import House, house, until
+from tests.system.house import House, free_port, house, until
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,11 @@ def services() -> Iterator[Services]:
 @pytest.fixture(scope="module")
 def running(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     urls = f'{{"slack":"{services.url}/slack","coingecko":"{services.url}/gecko"}}'
-    with house(tmp_path_factory.mktemp("watch") / "data", B3OS_PROVIDER_URLS=urls) as found:
+    port = free_port()
+    with house(
+        tmp_path_factory.mktemp("watch") / "data", B3OS_PROVIDER_URLS=urls, B3OS_METRICS_PORT=str(port)
+    ) as found:  # fmt: skip
+        found.metrics_port = port
         yield found
 
 
@@ -134,3 +139,10 @@ def test_connector_types_are_public(running: House) -> None:
         assert running.call("GET", "/v1/connector-types/slack")["data"]["dataSchema"]["required"] == ["botToken"]
     finally:
         running.key = mine
+
+
+def test_every_process_shows_its_metrics(running: House) -> None:
+    # The API is the first of the plan and has its own route; the others count up from the port.
+    for offset, text in ((1, "b3os_tick_seconds_count"), (2, "b3os_commits_total"), (4, "b3os_health{")):
+        with urllib.request.urlopen(f"http://127.0.0.1:{running.metrics_port + offset}/metrics", timeout=10) as answer:
+            assert text in answer.read().decode()
