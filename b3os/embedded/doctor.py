@@ -93,7 +93,7 @@ def _servers(settings: Settings) -> list[Finding]:
 async def _database(url: str) -> list[Finding]:
     try:
         behind = await pending(url)
-    except (OSError, asyncpg.PostgresError, TimeoutError) as error:
+    except (Unavailable, OSError, asyncpg.PostgresError, TimeoutError) as error:
         return [Finding(f"DATABASE_URL is unreachable: {error}", "start that server or correct DATABASE_URL")]
     return [Finding(f"the schema is behind: {', '.join(behind)}", "run `b3os migrate`")] if behind else []
 
