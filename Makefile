@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CORES := $(wildcard b3os/_speedups/*.pyx b3os/_speedups/*.pxi b3os/_speedups/*.pxd)
 
-.PHONY: up setup test lint bench clean demo-chain lock
+.PHONY: up setup test lint bench bench-quick clean demo-chain lock
 
 up: setup
 	@exec $(BIN)/b3os up $(ARGS)
@@ -32,9 +32,13 @@ lint: setup
 
 test: lint
 	$(BIN)/python -m pytest -q
+	$(BIN)/python -m bench --quick
 
 bench: setup
 	$(BIN)/python -m bench
+
+bench-quick: setup
+	$(BIN)/python -m bench --quick
 
 clean:
 	rm -rf build *.egg-info .venv .mypy_cache .ruff_cache .pytest_cache b3os/_speedups/*.so
