@@ -16,7 +16,7 @@ from b3os.store import leases
 from b3os.store.pool import Pool, open_pool
 from b3os.store.triggers import TriggerRow
 from services.master.admit import Admitter
-from services.master.chains import ChainSource
+from services.master.sources.chain import ChainSource
 from tests.emulators.node import Node, Said
 from tests.store.rows import make_workflow
 
@@ -60,13 +60,15 @@ class Place:
         assert epoch is not None
         self.epoch = epoch
         rpc = Rpc(chain, self.http, now=lambda: 0.0)
-        return ChainSource(rpc, matcher=self.matcher, admitter=Admitter(self.pool, self.broker), pool=self.pool)
+        source = ChainSource(rpc, matcher=self.matcher, admitter=Admitter(self.pool, self.broker), pool=self.pool)
+        source.since_ms = self.since_ms
+        return source
 
     async def read(self, source: ChainSource, polls: int = 6) -> list[dict[str, Any]]:
         """Poll as the master does, failures included; returns every run's trigger result, oldest block first."""
         for _ in range(polls):
             try:
-                await source.poll(self.epoch, self.since_ms)
+                await source.poll(self.epoch)
             except (ChainUnreachable, RpcError) as error:
                 source.failed(error)
         rows = await self.pool.fetch("select trigger_result from runs order by trigger_result->>'blockNumber', id")
@@ -252,7 +254,7 @@ async def test_a_stale_master_writes_nothing(place: Place) -> None:
     assert await leases.acquire(place.pool, "chain:31337", "other", 60)
     place.node.mine([transfer()])
     with pytest.raises(StaleEpoch):
-        await source.poll(place.epoch, 0)
+        await source.poll(place.epoch)
     assert await place.pool.fetchval("select count(*) from runs") == 0
 
 

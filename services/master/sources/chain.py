@@ -7,19 +7,23 @@ before fires again only if it is another event, since an event's identity surviv
 """
 
 import logging
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from b3os import metrics
 from b3os.chain.blocks import Block, Header, Receipt, bloom_may_contain
+from b3os.chain.chains import Chain
 from b3os.chain.rpc import Rpc
 from b3os.chain.rpc_errors import Cause, ChainUnreachable, RpcError
+from b3os.detect.evm import EVM_TYPES
 from b3os.detect.matcher import LogMatch, Matcher, NativeMatch, Transfer
+from b3os.net.http import GuardedClient
 from b3os.run.times import rfc3339
 from b3os.store.leases import read_cursor
 from b3os.store.pool import Pool
 from b3os.store.triggers import TriggerRow
 from services.master.admit import Admitter, Event
-from services.master.tokens import Tokens
+from services.master.sources.tokens import Tokens
 
 log = logging.getLogger("b3os.master")
 
@@ -52,6 +56,8 @@ class ChainSource:
         self._pool = pool
         self._tokens = Tokens(rpc)
         self._epoch: int | None = None
+        #: No trigger of this chain is older: a first read begins here.
+        self.since_ms: int | None = None
         #: (number, hash) of read blocks, oldest first; the last one is the cursor.
         self._recent: list[tuple[int, str]] = []
         self._span = FIRST_SPAN
@@ -62,7 +68,7 @@ class ChainSource:
         """Whether any trigger listens to this chain."""
         return self._matcher.watches_logs(self.chain.id) or self._matcher.watches_transfers(self.chain.id)
 
-    def forget(self) -> None:
+    async def forget(self) -> None:
         """Drop what a lost lease makes stale."""
         self._epoch = None
 
@@ -74,13 +80,13 @@ class ChainSource:
             return 0.0
         return BACKOFF_S[min(self._failures, len(BACKOFF_S)) - 1]
 
-    async def poll(self, epoch: int, since_ms: int) -> float:
-        """Read the next range; returns the seconds until the next poll. `since_ms`: no trigger is older than this."""
+    async def poll(self, epoch: int) -> float:
+        """Read the next range; returns the seconds until the next poll."""
         target = await self._rpc.height() - self.chain.confirmations
         if target < 0:
             return self.chain.poll_s
         if epoch != self._epoch:
-            await self._begin(epoch, target, since_ms)
+            await self._begin(epoch, target, self.since_ms or 0)
         last = self._recent[-1][0]
         if target <= last:
             return self.chain.poll_s
@@ -253,6 +259,33 @@ class ChainSource:
         block = blocks[match.transfer.place["blockNumber"]]
         result = {**match.result, "symbol": self.chain.symbol, "blockTimestamp": block.time_ms // 1000}
         return Event(match.row, f"evm:{self.chain.id}:{match.transfer.hash}:value", result, block.time_ms)
+
+
+class Chains:
+    """The configured chains, and every trigger that listens to one."""
+
+    def __init__(self, chains: Iterable[Chain], *, http: GuardedClient, admitter: Admitter, pool: Pool) -> None:
+        self._matcher: Matcher[TriggerRow] = Matcher()
+        self._sources = {
+            chain.id: ChainSource(Rpc(chain, http), matcher=self._matcher, admitter=admitter, pool=pool)
+            for chain in chains
+        }
+
+    def __len__(self) -> int:
+        return len(self._matcher)
+
+    def put(self, row: TriggerRow) -> None:
+        """Add, replace or remove a trigger, as its row says; raises BadInput."""
+        self._matcher.put(row)
+        if row.active and row.type in EVM_TYPES:
+            source = self._sources.get(int(str(row.payload["chainId"])))
+            if source is not None:
+                since = source.since_ms
+                source.since_ms = row.active_since_ms if since is None else min(since, row.active_since_ms)
+
+    def wanted(self) -> Collection[ChainSource]:
+        """Return the sources of chains that some trigger listens to."""
+        return [source for source in self._sources.values() if source.is_wanted]
 
 
 def _has_succeeded(receipt: Receipt | None) -> bool:

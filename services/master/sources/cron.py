@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Collection
 
 from b3os import metrics
 from b3os.detect.cron_index import CronIndex
@@ -12,12 +13,16 @@ from b3os.store.triggers import TriggerRow
 from services.master.admit import Admitter, Event
 
 SOURCE = "cron"
+POLL_S = 0.1
+RETRY_S = 0.5
 
 log = logging.getLogger("b3os.master")
 
 
-class CronSource:
-    """Fires due cron triggers under the lease `cron`."""
+class Cron:
+    """All cron triggers, and their one source: fires due slots under the lease `cron`."""
+
+    name = SOURCE
 
     def __init__(self, admitter: Admitter, pool: Pool) -> None:
         self._admitter = admitter
@@ -35,11 +40,24 @@ class CronSource:
         if row.active and row.type == "cronjob":
             self._index.put(key, parse_schedule(row.payload), row, int(time.time()))
 
-    async def tick(self, epoch: int | None, now_s: int) -> None:
+    def wanted(self) -> Collection["Cron"]:
+        """Return the source itself: it is always wanted, so that its cursor moves on while nothing is scheduled."""
+        return (self,)
+
+    async def forget(self) -> None:
+        """Arm the schedules anew when the lease is back."""
+        self._epoch = None
+
+    def failed(self, error: Exception) -> float:
+        """Wait a little: the slots stay due."""
+        return RETRY_S
+
+    async def poll(self, epoch: int) -> float:
         """Fire everything due; raises StaleEpoch when another master took over."""
-        if epoch is None:
-            self._epoch = None
-            return
+        await self._fire(epoch, int(time.time()))
+        return POLL_S
+
+    async def _fire(self, epoch: int, now_s: int) -> None:
         if epoch != self._epoch:
             cursor = await read_cursor(self._pool, SOURCE) or {}
             self._index.rearm(int(cursor.get("firedThrough", now_s)))

@@ -1,0 +1,97 @@
+"""Which sources this master reads: their leases, and a task for each that is held.
+
+A lease lasts 3.5 s and is renewed every 1.25 s, so that a dead master's sources are read by another within 5 s. A
+source that fails waits for itself alone.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+
+from asyncpg import InterfaceError, PostgresError
+
+from b3os.errors import B3osError, StaleEpoch
+from b3os.store import leases
+from b3os.store.pool import Pool
+from services.master.source import Family, Source
+
+log = logging.getLogger("b3os.master")
+
+LEASE_S = 3.5
+RENEW_S = 1.25
+FAILURES = (OSError, PostgresError, InterfaceError, B3osError)
+
+
+class Keeper:
+    """Takes, renews and gives back leases, and polls what it holds."""
+
+    def __init__(self, pool: Pool, owner: str, families: Sequence[Family]) -> None:
+        self._pool = pool
+        self._owner = owner
+        self._families = families
+        self._epochs: dict[str, int] = {}
+        self._following: dict[str, asyncio.Task[None]] = {}
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look at once whether another source is wanted."""
+        self._wake.set()
+
+    async def serve(self) -> None:
+        """Keep leases and follow their sources until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                try:
+                    await self._lease(group)
+                except FAILURES as error:
+                    log.warning("leases not renewed", extra={"error": str(error)})
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), RENEW_S)
+                self._wake.clear()
+
+    async def close(self) -> None:
+        """Give the leases back, so that another master goes on at once."""
+        for name in self._epochs:
+            await leases.release(self._pool, name, self._owner)
+
+    async def _lease(self, group: asyncio.TaskGroup) -> None:
+        """Renew what is held, take what is free and wanted, give back what no trigger needs any more."""
+        wanted = {source.name: source for family in self._families for source in family.wanted()}
+        held = await leases.renew(self._pool, self._owner, list(self._epochs), LEASE_S)
+        for name in held - set(wanted):
+            await leases.release(self._pool, name, self._owner)
+        self._epochs = {name: epoch for name, epoch in self._epochs.items() if name in held and name in wanted}
+        for name in sorted(set(wanted) - set(self._epochs)):
+            epoch = await leases.acquire(self._pool, name, self._owner, LEASE_S)
+            if epoch is not None:
+                self._epochs[name] = epoch
+        for name, task in self._following.items():
+            if name not in self._epochs:
+                task.cancel()  # whatever it writes would be refused: let go of its connections now
+        for name in self._epochs:
+            if name not in self._following:
+                self._following[name] = group.create_task(self._follow(wanted[name]))
+
+    async def _follow(self, source: Source) -> None:
+        """Poll a source for as long as its lease is ours."""
+        try:
+            while True:
+                epoch = self._epochs.get(source.name)
+                if epoch is None:
+                    return
+                pause = await self._poll(source, epoch)
+                await asyncio.sleep(pause)
+        finally:
+            del self._following[source.name]
+            await source.forget()
+
+    async def _poll(self, source: Source, epoch: int) -> float:
+        try:
+            return await source.poll(epoch)
+        except StaleEpoch:
+            self._epochs.pop(source.name, None)
+            return 0.0
+        except (*FAILURES, ValueError) as error:
+            log.warning("source failed", extra={"source": source.name, "error": str(error)})
+            return source.failed(error)

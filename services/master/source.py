@@ -1,0 +1,51 @@
+"""What the master asks of everything that events come from.
+
+A source is one place that can be read by one master at a time: a chain, the price feed, the cron shard, a mailbox. It
+is read under a lease of its name, keeps its position in a durable cursor, and admits events and cursor together. A
+family is all sources of one kind: it hears of every trigger, and says which sources are wanted.
+"""
+
+from collections.abc import Collection
+from typing import Protocol
+
+from b3os.store.triggers import TriggerRow
+
+
+class Source(Protocol):
+    """One source. Holds no lease itself: it is given the epoch with every poll."""
+
+    @property
+    def name(self) -> str:
+        """The name of its lease and cursor, such as `chain:8453`."""
+        ...
+
+    async def poll(self, epoch: int) -> float:
+        """Read what is new and admit it; returns the seconds until the next poll. Raises StaleEpoch."""
+        ...
+
+    def failed(self, error: Exception) -> float:
+        """Note a failed poll; returns the seconds to wait."""
+        ...
+
+    async def forget(self) -> None:
+        """Drop what a lost lease makes stale, connections included; the next poll begins at the stored cursor."""
+        ...
+
+
+class Family(Protocol):
+    """All sources of one kind, and the triggers that listen to them."""
+
+    def put(self, row: TriggerRow) -> None:
+        """Add, replace or remove a trigger, as its row says; raises BadInput for a payload that cannot be read.
+
+        Every family hears of every row, since a trigger may have changed its type.
+        """
+        ...
+
+    def wanted(self) -> Collection[Source]:
+        """Return the sources that some trigger listens to."""
+        ...
+
+    def __len__(self) -> int:
+        """How many triggers listen."""
+        ...

@@ -1,0 +1,1 @@
+"""Where events come from, one kind a file: cron (slots), chain (EVM blocks, with tokens for the names of ERC-20s)."""
