@@ -8,7 +8,7 @@ import os
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-CORES = ("expression", "trigger_index")
+CORES = ("dag", "expression", "trigger_index")
 DEBUG = os.environ.get("B3OS_DEBUG_BUILD") == "1"
 
 DIRECTIVES = {

@@ -8,7 +8,7 @@ import sys
 
 from bench.report import Gate, check, remark
 
-SUITES = ("installation", "index", "expression")
+SUITES = ("installation", "index", "expression", "dag")
 
 
 def gates_of(suite: str) -> tuple[Gate, ...]:
