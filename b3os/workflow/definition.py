@@ -10,6 +10,13 @@ import msgspec
 
 from b3os.errors import InvalidDefinition
 
+#: The arms of a node type: a child's `branch` names one of them.
+ARMS: dict[str, frozenset[str]] = {
+    "if": frozenset({"then", "else"}),
+    "wait": frozenset({"resumed", "timed_out"}),
+}
+ERROR_ARM = "error"
+
 
 class ConnectorRef(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """Which stored connector a node uses; `id` may be chosen later."""
@@ -29,7 +36,8 @@ class Node(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     loop_body: list[str] = msgspec.field(default_factory=list)
     description: str = ""
     title_override: str = ""
-    #: `fail` ends the run when this node fails; `continue` goes on, the error readable at `$nodes.<id>.error`.
+    #: `fail` ends the run when this node fails; `continue` goes on, the error readable at `$nodes.<id>.error`;
+    #: `branch` goes on with the children of branch `error` only, and without them when the node succeeds.
     on_error: str = "fail"
 
 
@@ -70,6 +78,12 @@ def to_wire(definition: Definition) -> dict[str, Any]:
         node.setdefault("children", [])
     wire["triggerNodeIds"] = definition.trigger_node_ids
     return wire
+
+
+def arms_of(node: Node) -> frozenset[str]:
+    """Return the branches that children of a node may carry."""
+    own = ARMS.get(node.type, frozenset())
+    return own | {ERROR_ARM} if node.on_error == "branch" else own
 
 
 def parents_of(definition: Definition) -> dict[str, list[str]]:

@@ -69,8 +69,8 @@ async def start(house: House, request: Request) -> Any:
             raise BadInput("the workflow is archived: unarchive it first")
         definition = normalise(row.definition)
         trigger_node = fields.get("triggerNodeId") or definition.trigger_node_ids[0]
-        if trigger_node not in definition.nodes:
-            raise BadInput(f"`triggerNodeId` {trigger_node!r} is no node of this workflow")
+        if trigger_node not in definition.trigger_node_ids:
+            raise BadInput(f"`triggerNodeId` {trigger_node!r} is no trigger of this workflow")
         await run_reads.create_run(
             db,
             run_reads.NewRun(

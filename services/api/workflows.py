@@ -12,7 +12,8 @@ from b3os.run.builtins.catalog import BUILTINS
 from b3os.store import workflows as store
 from b3os.store.pool import as_org
 from b3os.workflow.definition import Definition, normalise, to_wire
-from b3os.workflow.validation import Problem, TypeInfo, validate
+from b3os.workflow.problems import Problem
+from b3os.workflow.validation import TypeInfo, validate
 from services.api.house import House
 from services.api.wire import Request, page_of, time_text
 

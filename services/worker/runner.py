@@ -17,13 +17,14 @@ from b3os.run.scheduler import RunScheduler
 from b3os.store import runs
 from b3os.stream.events import RunEvent
 from b3os.stream.tell import node_event, passing, run_finished, run_started
-from b3os.workflow.definition import Definition, normalise
+from b3os.workflow.compiled import Compiled
+from b3os.workflow.definition import normalise
 from services.worker.commit import CommitGroup
 from services.worker.dispatch import ActionsClient
 
 log = logging.getLogger("b3os.run")
 
-#: Compiled definitions kept by (org, workflow, version).
+#: Compiled workflow versions kept, by (org, workflow, version).
 CACHE_LIMIT = 2000
 
 
@@ -40,7 +41,7 @@ class Runner:
         self._commits = commits
         self._actions = actions
         self._master_key = master_key
-        self._definitions: dict[tuple[str, str, int], Definition] = {}
+        self._compiled: dict[tuple[str, str, int], Compiled] = {}
 
     async def go_on(self, row: runs.RunRow) -> None:
         """Drive one run until it ends, waits, or another owner takes it."""
@@ -51,13 +52,13 @@ class Runner:
             log.info("lease lost", extra={"run": row.id, "org": row.org_id})
 
     async def _restore(self, row: runs.RunRow) -> tuple[RunScheduler, list[Command], list[RunEvent]]:
-        definition = await self._definition(row)
+        compiled = await self._version(row)
         stored, storage = await asyncio.gather(
             runs.load_records(self._pool, row.org_id, row.id),
             runs.load_storage(self._pool, row.org_id, row.workflow_id),
         )
         scheduler = RunScheduler(
-            definition,
+            compiled,
             run_id=row.id,
             org_id=row.org_id,
             workflow_id=row.workflow_id,
@@ -76,14 +77,16 @@ class Runner:
             return scheduler, scheduler.apply(Resume(now_ms())), told
         return scheduler, scheduler.apply(Start(now_ms())), [run_started(row, now_ms())]
 
-    async def _definition(self, row: runs.RunRow) -> Definition:
+    async def _version(self, row: runs.RunRow) -> Compiled:
+        if row.definition is not None:
+            return Compiled(normalise(row.definition))
         key = (row.org_id, row.workflow_id, row.workflow_version)
-        found = None if row.definition else self._definitions.get(key)
+        found = self._compiled.get(key)
         if found is None:
-            raw = row.definition or await runs.load_definition(self._pool, *key)
-            if len(self._definitions) >= CACHE_LIMIT:
-                self._definitions.pop(next(iter(self._definitions)))
-            found = self._definitions[key] = normalise(raw)
+            raw = await runs.load_definition(self._pool, *key)
+            if len(self._compiled) >= CACHE_LIMIT:
+                self._compiled.pop(next(iter(self._compiled)))
+            found = self._compiled[key] = Compiled(normalise(raw))
         return found
 
     async def _drive(

@@ -8,6 +8,7 @@ from b3os.run.commands import CallAction, Command, FinishRun, Record, StartTimer
 from b3os.run.events import NodeDone, Recorded, Resume, Start
 from b3os.run.records import NodeError, NodeRecord, execution_state
 from b3os.run.scheduler import RunScheduler
+from b3os.workflow.compiled import Compiled
 from b3os.workflow.definition import Definition, normalise
 
 
@@ -17,7 +18,7 @@ def node(type_: str, *children: str, **more: Any) -> dict[str, Any]:
 
 def scheduler(nodes: dict[str, Any], **result: Any) -> RunScheduler:
     return RunScheduler(
-        normalise({"nodes": nodes}), run_id="run_1", org_id="org_1", workflow_id="wf_1", trigger_node="root",
+        Compiled(normalise({"nodes": nodes})), run_id="run_1", org_id="org_1", workflow_id="wf_1", trigger_node="root",
         trigger_result=result,
     )  # fmt: skip
 

@@ -1,0 +1,80 @@
+"""What expressions of a run see: the run's own names, the results of nodes, and the loops around a node. Pure.
+
+A node has at most one live result, since a loop's items run one after another: all results are in one view, and a
+loop takes those of its body out when an iteration ends. The names of the loops around a node are put in before it is
+rendered.
+"""
+
+from typing import Any
+
+from b3os.run.records import NodeRecord
+from b3os.workflow.definition import Node
+
+LOOP_NAMES = ("$item", "$index", "$parent_item", "$parent_index", "$for")
+
+
+class Loop:
+    """A loop in progress: `path` is that of the iteration in progress."""
+
+    def __init__(self, node_id: str, items: list[Any], outer: "Loop | None") -> None:
+        self.node_id = node_id
+        self.items = items
+        self.outer = outer
+        self.index = 0
+        self.path = ""
+        #: What each iteration did, in order: node id -> status and result.
+        self.iterations: list[dict[str, Any]] = []
+
+    def at(self, index: int) -> None:
+        """Begin an iteration."""
+        self.index = index
+        step = f"{self.node_id}:{index}"
+        self.path = f"{self.outer.path}/{step}" if self.outer else step
+        self.iterations.append({})
+
+    def names(self) -> dict[str, Any]:
+        """Return the variables of the iteration, and those of the loops around it."""
+        around = {} if self.outer is None else self.outer.names()
+        item = self.items[self.index]
+        names = {"$item": item, "$index": self.index}
+        if self.outer is not None:
+            names |= {"$parent_item": around["$item"], "$parent_index": around["$index"]}
+        names["$for"] = {**around.get("$for", {}), self.node_id: {"item": item, "index": self.index}}
+        return names
+
+
+class Scope:
+    """The view of one run."""
+
+    def __init__(self, names: dict[str, Any]) -> None:
+        self._view = names
+        self._view["$nodes"] = self._view
+        #: The iteration whose variables are in the view.
+        self._shown = ""
+
+    def put(self, node: Node, record: NodeRecord, around: Loop | None, own: Loop | None) -> None:
+        """Make a finished node visible; `own` is the loop that it was itself."""
+        seen: dict[str, Any] = {"result": record.result, "input": record.input, "payload": node.payload}
+        if record.status == "failure":
+            seen["error"] = (record.result or {}).get("error")
+        if own is not None:
+            seen["iterations"] = own.iterations
+        self._view[record.node_id] = seen
+        if around is not None:
+            around.iterations[-1][record.node_id] = {"status": record.status, "result": record.result}
+
+    def leave_iteration(self, loop: Loop) -> None:
+        """Hide what the iteration did: the next one must not see it, nor what comes after the loop."""
+        for node_id in loop.iterations[-1]:
+            self._view.pop(node_id, None)
+
+    def seen_from(self, loop: Loop | None) -> dict[str, Any]:
+        """Return what a node in this iteration sees; valid until the next call."""
+        path = loop.path if loop else ""
+        if path != self._shown:
+            for name in LOOP_NAMES:
+                self._view.pop(name, None)
+            if loop is not None:
+                self._view.update(loop.names())
+            self._shown = path
+        return self._view

@@ -1,0 +1,49 @@
+"""A definition and what is derived from it once per version: its graph, and its nodes' templates. Pure.
+
+Every run of a version shares one of these. Nodes have numbers, in the order of the definition's map.
+"""
+
+from b3os._speedups.dag import Graph
+from b3os._speedups.expression import Template, compile_template
+from b3os.errors import InvalidDefinition
+from b3os.workflow.definition import Definition, Node, arms_of
+
+
+class Compiled:
+    """The compiled form of one workflow version; raises InvalidDefinition for what is no graph."""
+
+    def __init__(self, definition: Definition) -> None:
+        self.definition = definition
+        self.graph = graph_of(definition)
+        self.nodes: tuple[Node, ...] = tuple(definition.nodes.values())
+        self._templates: list[Template | None] = [None] * len(self.nodes)
+
+    def template(self, number: int) -> Template:
+        """Return the parsed payload of a node; raises ExpressionError."""
+        found = self._templates[number]
+        if found is None:
+            found = self._templates[number] = compile_template(self.nodes[number].payload)
+        return found
+
+
+def graph_of(definition: Definition) -> Graph:
+    """Compile the edges; one has a label where the child's `branch` is an arm of this parent."""
+    nodes = definition.nodes
+    place = {node_id: number for number, node_id in enumerate(nodes)}
+    try:
+        return Graph(
+            tuple(nodes),
+            [[place[child] for child in node.children] for node in nodes.values()],
+            [[arm_of(node, nodes[child]) for child in node.children] for node in nodes.values()],
+            [[place[child] for child in node.loop_body] for node in nodes.values()],
+            [place[node_id] for node_id in definition.trigger_node_ids],
+        )
+    except KeyError as error:
+        raise InvalidDefinition(f"the definition leads to {error.args[0]!r}, which is no node: add it") from error
+    except ValueError as error:
+        raise InvalidDefinition(f"the definition is no graph that can run: {error}. Validate it.") from error
+
+
+def arm_of(parent: Node, child: Node) -> str | None:
+    """Return the arm of `parent` that leads to `child`, None when it is reached however the parent ends."""
+    return child.branch if child.branch in arms_of(parent) else None
