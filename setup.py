@@ -8,7 +8,12 @@ import os
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-CORES = ("dag", "expression", "trigger_index")
+CORES = (
+    "dag",
+    "expression",
+    "price_index",
+    "trigger_index",
+)
 DEBUG = os.environ.get("B3OS_DEBUG_BUILD") == "1"
 
 DIRECTIVES = {

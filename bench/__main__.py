@@ -8,7 +8,13 @@ import sys
 
 from bench.report import Gate, check, remark
 
-SUITES = ("installation", "index", "expression", "dag")
+SUITES = (
+    "installation",
+    "index",
+    "prices",
+    "expression",
+    "dag",
+)
 
 
 def gates_of(suite: str) -> tuple[Gate, ...]:

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from b3os.detect.evm import EVM_TYPES, parse_watch
+from b3os.detect.prices import OPERATIONS, PRICE_TYPE, parse_price_watch
 from b3os.detect.schedules import parse_schedule
 from b3os.errors import BadInput
 
@@ -83,6 +84,29 @@ _TOKEN_RESULT = _object(
     **_PLACE, **_MOVED, tokenAddress=_ADDRESS, decimals={"type": ["integer", "null"]}, logIndex={"type": "integer"}
 )
 _COIN_RESULT = _object(**_PLACE, **_MOVED)
+_PRICE = {"type": ["number", "string"]}
+_OPERATION = {
+    "type": "string",
+    "enum": list(OPERATIONS),
+    "description": "cross-up and cross-down: the price reaches the target from the other side; above, below and equal: "
+    "the condition becomes true, or is so when the workflow is published",
+}
+_PRICE_PAYLOAD = _object(
+    asset={"type": "string", "description": "Pair of the price feed, such as BTCUSD; BTC means BTCUSD"},
+    targetPrice={**_PRICE, "description": "US dollars; a string keeps up to 18 decimal places exactly"},
+    threshold={**_PRICE, "description": "The same as `targetPrice`"},
+    operation=_OPERATION,
+    condition={**_OPERATION, "description": "The same as `operation`"},
+    hysteresis={**_PRICE, "description": "How far the price goes back before the trigger can fire again; 0 if absent"},
+    maxTriggers={"type": ["string", "integer"], "description": "Runs after which the workflow pauses; empty: no limit"},
+)
+_PRICE_RESULT = _object(
+    price={"type": "number", "description": "US dollars"},
+    asset={"type": "string"},
+    timestamp={"type": "string", "description": "When the oracle made the price"},
+    rawResponse={"type": "object", "description": "The oracle's answer with its signatures"},
+    triggeredAt={"type": "string"},
+)
 
 _SPECS = (
     TriggerSpec("manual", "Manual", "Runs by hand, over the API, or by the workflow's webhook address.",
@@ -103,6 +127,8 @@ _SPECS = (
                 {**_COIN_PAYLOAD, "required": ["chainId"]}, _COIN_RESULT, ("evm",)),
     TriggerSpec("eth-send", "Coin sent", "Runs when an account sends the native coin of a chain.",
                 {**_COIN_PAYLOAD, "required": ["chainId"]}, _COIN_RESULT, ("evm",)),
+    TriggerSpec(PRICE_TYPE, "Token price", "Runs when the price of an asset crosses, exceeds or meets a target.",
+                {**_PRICE_PAYLOAD, "required": ["asset"]}, _PRICE_RESULT, ("price",)),
 )  # fmt: skip
 
 
@@ -114,6 +140,8 @@ def check_trigger(kind: str, payload: dict[str, Any], chains: Collection[int] | 
         chain_id = parse_watch(kind, payload).chain_id
         if chains is not None and chain_id not in chains:
             raise BadInput(f"chain {chain_id} is not configured: add it to B3OS_CHAINS", code=400337)
+    elif kind == PRICE_TYPE:
+        parse_price_watch(payload)
 
 
 TRIGGER_TYPES: dict[str, TriggerSpec] = {spec.type: spec for spec in _SPECS}

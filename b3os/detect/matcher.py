@@ -1,4 +1,7 @@
-"""All chain triggers of this master over the compiled index: rows in, events in, matches out. Pure."""
+"""All triggers of this master over the compiled indexes: rows in, events in, matches out. Pure.
+
+Price triggers are in `price_matcher.py`, behind the same `put`.
+"""
 
 from collections.abc import Sequence
 from typing import Any, Generic, Protocol, TypeVar
@@ -7,9 +10,9 @@ import msgspec
 
 from b3os._speedups.trigger_index import TriggerIndex
 from b3os.detect.evm import EVM_TYPES, LogEvent, Watch, log_result, native_key, native_result, parse_watch
-
-#: Kinds of exact keys in the index.
-NATIVE_TO, NATIVE_FROM = 1, 2
+from b3os.detect.keys import KeyKind
+from b3os.detect.price_matcher import Key, PriceMatch, PriceMatcher, PriceTick
+from b3os.detect.prices import PRICE_TYPE
 
 
 class Row(Protocol):
@@ -68,14 +71,19 @@ class Matcher(Generic[RowT]):
         self._free: list[int] = []
         self._slots: dict[tuple[str, str], int] = {}
         self._native: dict[int, int] = {}
+        self.prices: PriceMatcher[RowT] = PriceMatcher()
 
     def __len__(self) -> int:
-        return len(self._slots)
+        return len(self._slots) + len(self.prices)
 
     def put(self, row: RowT) -> None:
         """Add, replace or remove a trigger, as its row says; raises BadInput for a payload that cannot be read."""
         key = (row.workflow_id, row.node_id)
         self._drop(key)
+        if row.active and row.type == PRICE_TYPE:
+            self.prices.put(key, row, row.payload)
+            return
+        self.prices.drop(key)
         if not row.active or row.type not in EVM_TYPES:
             return
         watch = parse_watch(row.type, row.payload)
@@ -85,7 +93,7 @@ class Matcher(Generic[RowT]):
         self._rows[slot] = (row, watch)
         self._slots[key] = slot
         if watch.account and watch.event is None:
-            kind = NATIVE_TO if watch.type == "eth-receive" else NATIVE_FROM
+            kind = KeyKind.NATIVE_TO if watch.type == "eth-receive" else KeyKind.NATIVE_FROM
             self._index.put_key(slot, kind, native_key(watch.chain_id, watch.account))
             self._native[watch.chain_id] = self._native.get(watch.chain_id, 0) + 1
             return
@@ -142,7 +150,7 @@ class Matcher(Generic[RowT]):
     def match_transfers(self, chain_id: int, transfers: Sequence[Transfer]) -> list[NativeMatch[RowT]]:
         """Match native transfers of a chain, in order."""
         found: list[tuple[int, NativeMatch[RowT]]] = []
-        for kind, side in ((NATIVE_TO, "to"), (NATIVE_FROM, "sender")):
+        for kind, side in ((KeyKind.NATIVE_TO, "to"), (KeyKind.NATIVE_FROM, "sender")):
             keys = [native_key(chain_id, bytes.fromhex(getattr(one, side)[2:])) for one in transfers]
             for number, slot in self._index.match_keys(kind, keys):
                 held, one = self._rows[slot], transfers[number]
@@ -153,3 +161,7 @@ class Matcher(Generic[RowT]):
                 if result is not None:
                     found.append((number, NativeMatch(held[0], one, result)))
         return [match for _, match in sorted(found, key=lambda pair: pair[0])]
+
+    def match_prices(self, ticks: Sequence[PriceTick]) -> tuple[list[PriceMatch[RowT]], list[Key]]:
+        """Match prices in order: the matches, and the triggers (workflow, node) that can fire again."""
+        return self.prices.match(ticks)
