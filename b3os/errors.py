@@ -99,8 +99,14 @@ class TooLarge(B3osError):
 
 
 class TooMany(B3osError):
+    """A limit of calls or listeners: the caller may come again in `retry_after_s` seconds."""
+
     code = 429000
     retryable = True
+
+    def __init__(self, message: str, *, code: int | None = None, retry_after_s: float = 1.0) -> None:
+        super().__init__(message, code=code)
+        self.retry_after_s = retry_after_s
 
 
 class ActionFailed(B3osError):

@@ -1,10 +1,12 @@
 """JSON logging: one object a line on stderr, encoded by msgspec.
 
 Messages are constant; what varies goes into fields: `log.info("task duplicate", extra={"task_id": task.id})`.
+What a line is about (org, workflow, run, node) is bound once and is in every line of the task and its children.
 """
 
 import logging
 import sys
+from contextvars import ContextVar
 from typing import Any
 
 import msgspec
@@ -14,6 +16,14 @@ LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNI
 #: Attributes that every LogRecord has; what a record has beyond them came in through `extra`.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _encode = msgspec.json.Encoder(enc_hook=str).encode
+
+
+_bound: ContextVar[dict[str, str]] = ContextVar("bound", default={})  # noqa: B039 - never changed in place
+
+
+def bind(**fields: str) -> None:
+    """Add fields to every line that this asyncio task logs from now on, and the tasks that it starts."""
+    _bound.set({**_bound.get(), **fields})
 
 
 class JsonFormatter(logging.Formatter):
@@ -30,6 +40,7 @@ class JsonFormatter(logging.Formatter):
             "process": self._process,
             "logger": record.name,
             "message": record.getMessage(),
+            **_bound.get(),
         }
         line.update((key, value) for key, value in vars(record).items() if key not in _STANDARD)
         if record.exc_info:

@@ -2,10 +2,14 @@
 
 import os
 from collections.abc import Mapping
+from typing import Annotated
 
 import msgspec
 
 from b3os.errors import BadInput
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Days = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -43,6 +47,12 @@ SETTINGS: tuple[Setting, ...] = (
         "B3OS_PROVIDER_URLS",
         'other base URLs for providers, JSON: {"slack":"https://slack.example/api"}',
     ),
+    Setting(
+        "rate_limit", "B3OS_RATE_LIMIT", "calls a second that an API process takes of one organization; 0: no limit"
+    ),
+    Setting("keep_runs_days", "B3OS_KEEP_RUNS_DAYS", "days after which ended runs and their receipts are removed"),
+    Setting("keep_health_days", "B3OS_KEEP_HEALTH_DAYS", "days that results of health checks are kept"),
+    Setting("keep_audit_days", "B3OS_KEEP_AUDIT_DAYS", "days that the audit trail of API requests is kept"),
     Setting("log_level", "B3OS_LOG_LEVEL", "debug, info, warning or error"),
     Setting(
         "metrics_port",
@@ -70,6 +80,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     chains: str = ""
     egress_allow: str = ""
     provider_urls: str = ""
+    rate_limit: Count = 0
+    keep_runs_days: Days = 30
+    keep_health_days: Days = 14
+    keep_audit_days: Days = 90
     log_level: str = "info"
     metrics_port: int = 0
     ready_fd: int = -1

@@ -169,7 +169,15 @@ async def create_api_key(
     """Store a key by its SHA-256."""
     who = (service_account_id, user_id, by, expires_at)
     await db.execute(_SQL["create_key"], org_id, key_id, key_hash, key_prefix, name, description, scope, *who)
-    return next(key for key in await list_api_keys(db, org_id) if key.id == key_id)
+    return await get_api_key(db, org_id, key_id)
+
+
+async def get_api_key(db: Db, org_id: str, key_id: str) -> ApiKey:
+    """Return a key, revoked or not."""
+    row = await db.fetchrow(_SQL["get_key"], org_id, key_id)
+    if row is None:
+        raise NotFound(f"API key {key_id} was not found: check the id")
+    return ApiKey(*row.values())
 
 
 async def list_api_keys(db: Db, org_id: str) -> list[ApiKey]:

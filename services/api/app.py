@@ -1,6 +1,7 @@
 """The API on one screen: the route table, with what each route demands, and the ASGI application."""
 
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,10 +11,13 @@ import msgspec
 from b3os import metrics
 from b3os.auth.principal import principal_of
 from b3os.errors import B3osError, Forbidden, NotFound, Unauthenticated, Unavailable
+from b3os.logs import bind
 from services.api import catalogs, connectors, health, identity, runs, workflows
 from services.api.house import House
+from services.api.limits import RateLimit
 from services.api.streams import stream
-from services.api.wire import Request, failure, read_request, send_json, success
+from services.api.uses import KeyUses
+from services.api.wire import Request, read_request, send_failure, send_json, success
 
 log = logging.getLogger("b3os.api")
 
@@ -42,8 +46,12 @@ ROUTES = (
     Route("POST", "/v1/bootstrap", ANYONE, identity.bootstrap, code=0),
     Route("GET", "/v1/whoami", READ, identity.whoami),
     Route("GET", "/v1/organizations", READ, identity.organizations),
+    Route("GET", "/v1/organizations/{id}", READ, identity.organization),
+    Route("PUT", "/v1/organizations/{id}", WRITE, identity.update_organization),
+    Route("GET", "/v1/orgs/{org}/members", READ, identity.members),
     Route("GET", "/v1/api-keys", READ, identity.keys),
     Route("POST", "/v1/api-keys", WRITE, identity.create_key),
+    Route("GET", "/v1/api-keys/{id}", READ, identity.key),
     Route("DELETE", "/v1/api-keys/{id}", WRITE, identity.revoke_key),
     Route("POST", "/v1/workflows", WRITE, workflows.create),
     Route("GET", "/v1/workflows", READ, workflows.many),
@@ -54,6 +62,8 @@ ROUTES = (
     Route("POST", "/v1/workflows/{id}/publish", WRITE, workflows.publish),
     Route("POST", "/v1/workflows/{id}/pause", WRITE, workflows.pause),
     Route("POST", "/v1/workflows/{id}/resume", WRITE, workflows.resume),
+    Route("POST", "/v1/workflows/{id}/unarchive", WRITE, workflows.unarchive),
+    Route("POST", "/v1/workflows/{id}/refill", WRITE, workflows.refill),
     Route("GET", "/v1/workflows/{id}/versions", READ, workflows.versions),
     Route("POST", "/v1/workflows/{id}/rollback", WRITE, workflows.rollback),
     Route("POST", "/v1/workflows/{id}/run", WRITE, runs.start),
@@ -104,11 +114,26 @@ def find_route(method: str, path: str) -> tuple[Route, dict[str, str]]:
     return best
 
 
+class Answered:
+    """Sends for the application, and knows the status that was sent."""
+
+    def __init__(self, send: Any) -> None:
+        self._send = send
+        self.status = 0
+
+    async def __call__(self, message: Any) -> None:
+        """Pass one message on."""
+        self.status = message.get("status", self.status)
+        await self._send(message)
+
+
 class Api:
     """The ASGI application."""
 
     def __init__(self, house: House) -> None:
         self._house = house
+        self._limit = RateLimit(house.settings.rate_limit)
+        self._uses = KeyUses(house)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request; every error of ours is an envelope with a stable code."""
@@ -117,25 +142,34 @@ class Api:
         if scope["path"] == "/metrics":
             await self._metrics(send)
             return
+        began, answered = time.perf_counter(), Answered(send)
+        route: Route | None = None
         try:
             route, params = find_route(scope["method"], scope["path"])
             request = await read_request(scope, receive)
             request.params = params
             await self._authorise(route, request)
+            if route.method != "GET" and route.need != ANYONE:
+                request.fields()  # a route that reads no body refuses a malformed one too
             if route.handler is None:
-                await stream(self._house, request, receive, send)
+                await stream(self._house, request, receive, answered)
                 return
             data = await route.handler(self._house, request)
         except B3osError as error:
-            await send_json(send, error.status, failure(error))
+            await send_failure(answered, error)
         except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
             log.warning("database unreachable", extra={"error": str(error)})
-            await send_json(send, 503, failure(Unavailable("the database cannot be reached: try again shortly")))
+            await send_failure(answered, Unavailable("the database cannot be reached: try again shortly"))
         except Exception:
             log.exception("request failed", extra={"path": scope["path"]})
-            await send_json(send, 500, failure(B3osError("this is our fault and it is logged: try again")))
+            await send_failure(answered, B3osError("this is our fault and it is logged: try again"))
         else:
-            await send_json(send, 200, data if route.code == BARE else success(data, route.code))
+            await send_json(answered, 200, data if route.code == BARE else success(data, route.code))
+        finally:
+            path = route.path if route else "none"
+            metrics.HTTP_REQUESTS.labels(path, scope["method"], str(answered.status)).inc()
+            if route is None or route.handler is not None:
+                metrics.HTTP_SECONDS.labels(path).observe(time.perf_counter() - began)
 
     async def _authorise(self, route: Route, request: Request) -> None:
         header = request.headers.get("authorization", "")
@@ -144,6 +178,9 @@ class Api:
         if not header:
             raise Unauthenticated("an API key is needed: send Authorization: Bearer b3sk_...")
         request.principal = await principal_of(self._house.pool, header)
+        self._limit.take(request.org_id, time.monotonic())
+        bind(org=request.org_id)
+        await self._uses.note(request, time.monotonic())
         if route.need in (WRITE, MAYBE) and request.principal.scope != "read-write":
             raise Forbidden("this key may only read: use a read-write key")
 

@@ -10,11 +10,10 @@ from b3os.errors import BadInput
 from b3os.ids import CONNECTOR, new_id
 from b3os.store import connectors as store
 from b3os.store.pool import as_org
+from services.api.fields import name_of, text
 from services.api.house import House
 from services.api.wire import Request, page_of, time_text
 from services.api.workflows import CATALOG
-
-NAME_LIMIT, TEXT_LIMIT = 200, 2000
 
 
 def _shown(row: store.Connector) -> dict[str, Any]:
@@ -54,15 +53,6 @@ def mask(secret: dict[str, Any]) -> dict[str, str]:
     return {name: f"••••{str(value)[-4:]}" if len(str(value)) >= 12 else "••••" for name, value in secret.items()}
 
 
-def _text(fields: dict[str, Any], name: str, limit: int, *, is_needed: bool = False) -> str | None:
-    value = fields.get(name)
-    if value is None and not is_needed:
-        return None
-    if not isinstance(value, str) or len(value) > limit or (is_needed and not value.strip()):
-        raise BadInput(f"`{name}` is a string of {'1' if is_needed else '0'} to {limit} characters")
-    return value
-
-
 async def many(house: House, request: Request) -> Any:
     """GET /v1/connectors"""
     limit, offset = request.page()
@@ -75,8 +65,7 @@ async def many(house: House, request: Request) -> Any:
 async def create(house: House, request: Request) -> Any:
     """POST /v1/connectors"""
     fields = request.fields()
-    name = _text(fields, "name", NAME_LIMIT, is_needed=True)
-    description = _text(fields, "description", TEXT_LIMIT)
+    name, description = name_of(fields), text(fields, "description")
     spec = _spec(fields.get("type"))
     secret, connector_id = _secret(spec, fields.get("data")), new_id(CONNECTOR)
     async with as_org(house.pool, request.org_id) as db:
@@ -86,7 +75,7 @@ async def create(house: House, request: Request) -> Any:
             request.org_id,
             connector_id,
             type=spec.type,
-            name=str(name),
+            name=name,
             secret=sealed,
             by=request.by,
             provider=str(CATALOG.connector_definition(spec.type)["provider"]),
@@ -105,8 +94,8 @@ async def get(house: House, request: Request) -> Any:
 async def update(house: House, request: Request) -> Any:
     """PUT /v1/connectors/{id}"""
     fields, connector_id = request.fields(), request.params["id"]
-    name = _text(fields, "name", NAME_LIMIT, is_needed="name" in fields)
-    description = _text(fields, "description", TEXT_LIMIT)
+    name = name_of(fields) if "name" in fields else None
+    description = text(fields, "description")
     async with as_org(house.pool, request.org_id) as db:
         row = await store.get_connector(db, request.org_id, connector_id)
         sealed, shown = None, None

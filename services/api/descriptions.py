@@ -1,19 +1,57 @@
 """What each route is for, in words and shapes: the source of /openapi.json and docs/api.md."""
 
-from typing import Any
+from typing import Any, get_origin
 
 import msgspec
 
+from services.api.answers import (
+    Action,
+    ApiKey,
+    Bootstrapped,
+    Caller,
+    CheckHistory,
+    Checks,
+    Connector,
+    ConnectorType,
+    Deleted,
+    Fired,
+    Member,
+    NewApiKey,
+    NodeType,
+    Organization,
+    Page,
+    Received,
+    Refilled,
+    Resumed,
+    Retried,
+    Run,
+    Started,
+    Status,
+    Verdict,
+    Versions,
+    WholeRun,
+    Workflow,
+)  # fmt: skip
+
 
 class Described(msgspec.Struct, frozen=True):
-    """A route's tag and summary; `body` has the request's members, `query` the parameters beyond paging."""
+    """A route's tag and summary; `body` has the request's members, `query` the parameters beyond paging.
+
+    `data` is the type of the answer's `data`; None for an answer without an envelope.
+    """
 
     tag: str
     summary: str
     body: dict[str, Any] | None = None
     needed: tuple[str, ...] = ()
     query: dict[str, str] = {}
-    is_list: bool = False
+    data: Any = None
+
+    @property
+    def is_paged(self) -> bool:
+        """Whether the route takes `limit` and `offset`."""
+        kind = get_origin(self.data) or self.data
+        return isinstance(kind, type) and issubclass(kind, Page)
 
 
 def _text(about: str) -> dict[str, Any]:
@@ -31,7 +69,9 @@ _WORKFLOW = {
     "definition": _DEFINITION,
     "cooldownMs": _whole("Milliseconds between two runs"),
     "maxRuns": _whole("Runs after which the workflow pauses"),
+    "uiMetadata": {"type": "object", "description": "What an editor keeps; never read by the engine"},
 }
+_CHANGE = {**_WORKFLOW, "expectedCurrentVersion": _whole("Refuse unless this is the newest")}
 _CONNECTOR = {
     "name": _text("Name"),
     "type": _text("Connector type"),
@@ -41,55 +81,93 @@ _CONNECTOR = {
 _ANY = {"type": "object", "description": "Any JSON"}
 
 DESCRIBED: dict[tuple[str, str], Described] = {
-    ("GET", "/healthz"): Described("service", "Say that the process is alive."),
-    ("GET", "/readyz"): Described("service", "Say that the process reaches its database."),
+    ("GET", "/healthz"): Described("service", "Say that the process is alive.", data=Status),
+    ("GET", "/readyz"): Described("service", "Say that the process reaches its database.", data=Status),
     ("GET", "/metrics"): Described("service", "Prometheus metrics of the process."),
     ("GET", "/openapi.json"): Described("service", "This document."),
-    ("POST", "/v1/bootstrap"): Described("organizations", "Make an organization and its first key.", {}),
-    ("GET", "/v1/whoami"): Described("organizations", "Say whose key this is."),
-    ("GET", "/v1/organizations"): Described("organizations", "List the caller's organizations.", is_list=True),
-    ("GET", "/v1/api-keys"): Described("organizations", "List API keys, without their secrets.", is_list=True),
+    ("POST", "/v1/bootstrap"): Described(
+        "organizations", "Make an organization and its first key.", {}, data=Bootstrapped
+    ),
+    ("GET", "/v1/whoami"): Described("organizations", "Say whose key this is.", data=Caller),
+    ("GET", "/v1/organizations"): Described(
+        "organizations", "List the caller's organizations.", data=Page[Organization]
+    ),
+    ("GET", "/v1/organizations/{id}"): Described("organizations", "Read an organization.", data=Organization),
+    ("PUT", "/v1/organizations/{id}"): Described(
+        "organizations",
+        "Change what is given.",
+        {"name": _text("Name"), "description": _text("Description"), "photo": _text("Address of a picture")},
+        data=Organization,
+    ),
+    ("GET", "/v1/orgs/{org}/members"): Described("organizations", "List members, oldest first.", data=Page[Member]),
+    ("GET", "/v1/api-keys"): Described("organizations", "List API keys, without their secrets.", data=Page[ApiKey]),
     ("POST", "/v1/api-keys"): Described(
         "organizations",
         "Make an API key; its secret is shown once.",
-        {"name": _text("Name"), "scope": {"enum": ["read", "read-write"]}, "description": _text("Description")},
+        {
+            "name": _text("Name"),
+            "scope": {"enum": ["read", "read-write"], "default": "read-write"},
+            "description": _text("Description"),
+            "expiresAt": {"type": "string", "format": "date-time", "description": "Until when it is valid"},
+        },
         ("name",),
+        data=NewApiKey,
     ),
-    ("DELETE", "/v1/api-keys/{id}"): Described("organizations", "Revoke an API key."),
-    ("POST", "/v1/workflows"): Described("workflows", "Create a draft.", _WORKFLOW, ("name", "definition")),
+    ("GET", "/v1/api-keys/{id}"): Described("organizations", "Read an API key, without its secret.", data=ApiKey),
+    ("DELETE", "/v1/api-keys/{id}"): Described("organizations", "Revoke an API key.", data=Deleted),
+    ("POST", "/v1/workflows"): Described(
+        "workflows", "Create a draft.", _WORKFLOW, ("name", "definition"), data=Workflow
+    ),
     ("GET", "/v1/workflows"): Described(
         "workflows",
         "List workflows, newest change first.",
-        query={"status": "Only these statuses, with commas"},
-        is_list=True,
+        query={
+            "status": "Only these statuses, with commas",
+            "q": "Only names that contain this",
+            "_fields_filter": "Only these members of each item, with commas",
+        },
+        data=Page[Workflow],
     ),
     ("POST", "/v1/workflows/validate"): Described(
         "workflows",
         "Return every problem of a definition.",
         {"name": _text("Name"), "definition": _DEFINITION},
         ("definition",),
+        data=Verdict,
     ),
-    ("GET", "/v1/workflows/{id}"): Described("workflows", "Read a workflow."),
+    ("GET", "/v1/workflows/{id}"): Described("workflows", "Read a workflow.", data=Workflow),
     ("PUT", "/v1/workflows/{id}"): Described(
-        "workflows", "Change what is given; a new definition is a new version.", _WORKFLOW
+        "workflows", "Change what is given; a new definition is a new version.", _CHANGE, data=Workflow
     ),
-    ("DELETE", "/v1/workflows/{id}"): Described("workflows", "Archive a workflow; its runs stay."),
+    ("DELETE", "/v1/workflows/{id}"): Described("workflows", "Archive a workflow; its runs stay.", data=Workflow),
+    ("POST", "/v1/workflows/{id}/unarchive"): Described(
+        "workflows", "Bring an archived workflow back as a draft.", {}, data=Workflow
+    ),
     ("POST", "/v1/workflows/{id}/publish"): Described(
         "workflows",
         "Make the newest version live.",
         {"expectedVersion": _whole("Refuse unless this is the newest")},
+        data=Workflow,
     ),
-    ("POST", "/v1/workflows/{id}/pause"): Described("workflows", "Stop listening.", {}),
-    ("POST", "/v1/workflows/{id}/resume"): Described("workflows", "Listen again.", {}),
-    ("GET", "/v1/workflows/{id}/versions"): Described("workflows", "List versions, newest first.", is_list=True),
+    ("POST", "/v1/workflows/{id}/pause"): Described("workflows", "Stop listening.", {}, data=Workflow),
+    ("POST", "/v1/workflows/{id}/resume"): Described("workflows", "Listen again.", {}, data=Workflow),
+    ("POST", "/v1/workflows/{id}/refill"): Described(
+        "workflows",
+        "Set the runs that are left; a workflow that paused for want of them goes on.",
+        {"remainRuns": _whole("Runs that are left")},
+        ("remainRuns",),
+        data=Refilled,
+    ),
+    ("GET", "/v1/workflows/{id}/versions"): Described("workflows", "List versions, newest first.", data=Versions),
     ("POST", "/v1/workflows/{id}/rollback"): Described(
         "workflows",
         "Make an older version the newest draft.",
         {
             "versionNumber": _whole("Version to go back to"),
-            "expectedCurrentVersion": _whole("Refuse unless this is live"),
+            "targetVersion": _whole("Another name of versionNumber"),
+            "expectedCurrentVersion": _whole("Refuse unless this is the newest"),
         },
-        ("versionNumber",),
+        data=Workflow,
     ),
     ("POST", "/v1/workflows/{id}/run"): Described(
         "runs",
@@ -100,77 +178,75 @@ DESCRIBED: dict[tuple[str, str], Described] = {
             "version": _whole("Another version than the live one"),
             "triggerNodeId": _text("Which trigger node"),
         },
+        data=Started,
     ),
     ("GET", "/v1/runs"): Described(
         "runs",
         "List runs, newest first.",
         query={"workflowId": "Only this workflow", "status": "Only these, with commas"},
-        is_list=True,
+        data=Page[Run],
     ),
     ("GET", "/v1/runs/{id}"): Described(
         "runs",
         "Read a run with the state of each node.",
         query={"summary": "true leaves the nodes out", "nodeIds": "Only these nodes, with commas"},
+        data=WholeRun,
     ),
     ("GET", "/v1/runs/{id}/stream"): Described(
-        "runs",
-        "Follow a run as server-sent events, until its last; Last-Event-ID resumes.",
+        "runs", "Follow a run as server-sent events, until its last; Last-Event-ID resumes."
     ),
-    ("POST", "/v1/runs/{id}/cancel"): Described("runs", "Cancel a run.", {}),
-    ("POST", "/v1/runs/{id}/retry"): Described("runs", "Run a failed run again; what succeeded is kept.", {}),
+    ("POST", "/v1/runs/{id}/cancel"): Described("runs", "Cancel a run.", {}, data=Run),
+    ("POST", "/v1/runs/{id}/retry"): Described(
+        "runs", "Run a failed run again; what succeeded is kept.", {}, data=Retried
+    ),
     ("POST", "/v1/runs/{id}/nodes/{node}/resume"): Described(
         "runs",
         "Answer a waiting node, with a key or ?secret= of the workflow.",
         {"data": _ANY, "forEachContext": _ANY},
         query={"secret": "The workflow's trigger secret"},
+        data=Resumed,
     ),
     ("POST", "/v1/webhooks/{secret}"): Described(
-        "webhooks",
-        "Fire a workflow by its secret; Idempotency-Key makes a repeat harmless.",
-        _ANY,
+        "webhooks", "Fire a workflow by its secret; Idempotency-Key makes a repeat harmless.", _ANY, data=Fired
     ),
     ("POST", "/v1/orgs/{org}/integrations/webhook"): Described(
         "webhooks",
         "Fire a workflow of an organization, or answer its waiting node.",
         {"data": _ANY, "runId": _text("Run of the waiting node"), "nodeId": _text("The waiting node")},
         query={"secret": "The workflow's trigger secret"},
+        data=Received,
     ),
     ("GET", "/v1/actions"): Described(
-        "catalog", "List actions.", query={"summary": "true leaves schemas out"}, is_list=True
+        "catalog", "List actions.", query={"summary": "true leaves schemas out"}, data=Page[Action]
     ),
-    ("GET", "/v1/actions/{type}"): Described("catalog", "Read an action with its schemas."),
+    ("GET", "/v1/actions/{type}"): Described("catalog", "Read an action with its schemas.", data=Action),
     ("GET", "/v1/triggers"): Described(
-        "catalog", "List triggers.", query={"summary": "true leaves schemas out"}, is_list=True
+        "catalog", "List triggers.", query={"summary": "true leaves schemas out"}, data=Page[NodeType]
     ),
-    ("GET", "/v1/triggers/{type}"): Described("catalog", "Read a trigger with its schemas."),
+    ("GET", "/v1/triggers/{type}"): Described("catalog", "Read a trigger with its schemas.", data=NodeType),
     ("GET", "/v1/logic-actions"): Described(
-        "catalog",
-        "List built-in nodes.",
-        query={"summary": "true leaves schemas out"},
-        is_list=True,
+        "catalog", "List built-in nodes.", query={"summary": "true leaves schemas out"}, data=Page[NodeType]
     ),
-    ("GET", "/v1/connector-types"): Described("connectors", "List connector types with their dataSchema."),
-    ("GET", "/v1/connector-types/{type}"): Described("connectors", "Read a connector type."),
+    ("GET", "/v1/connector-types"): Described(
+        "connectors", "List connector types with their dataSchema.", data=list[ConnectorType]
+    ),
+    ("GET", "/v1/connector-types/{type}"): Described("connectors", "Read a connector type.", data=ConnectorType),
     ("GET", "/v1/connectors"): Described(
-        "connectors", "List connectors, masked.", query={"type": "Only this type"}, is_list=True
+        "connectors", "List connectors, masked.", query={"type": "Only this type"}, data=Page[Connector]
     ),
     ("POST", "/v1/connectors"): Described(
-        "connectors",
-        "Store a credential, encrypted.",
-        _CONNECTOR,
-        ("name", "type", "data"),
+        "connectors", "Store a credential, encrypted.", _CONNECTOR, ("name", "type", "data"), data=Connector
     ),
-    ("GET", "/v1/connectors/{id}"): Described("connectors", "Read a connector, masked."),
+    ("GET", "/v1/connectors/{id}"): Described("connectors", "Read a connector, masked.", data=Connector),
     ("PUT", "/v1/connectors/{id}"): Described(
-        "connectors",
-        "Change name, description or credential; the type stays.",
-        _CONNECTOR,
+        "connectors", "Change name, description or credential; the type stays.", _CONNECTOR, data=Connector
     ),
-    ("DELETE", "/v1/connectors/{id}"): Described("connectors", "Delete a connector and its credential."),
+    ("DELETE", "/v1/connectors/{id}"): Described("connectors", "Delete a connector and its credential.", data=Deleted),
     ("GET", "/v1/health/checks"): Described(
         "health",
         "List health checks with their last result.",
         query={"kind": "component, chain or action", "status": "Only this status"},
+        data=Checks,
     ),
-    ("GET", "/v1/health/checks/{id}"): Described("health", "Read a health check with its history."),
+    ("GET", "/v1/health/checks/{id}"): Described("health", "Read a health check with its history.", data=CheckHistory),
 }

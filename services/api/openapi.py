@@ -8,6 +8,8 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
+import msgspec
+
 from services.api.descriptions import DESCRIBED, Described
 from services.api.wire import PAGE_DEFAULT, PAGE_MAX
 
@@ -31,21 +33,17 @@ FAILURE = {
         "requestId": {"type": "string"},
     },
 }
-PAGE = {
-    "type": "object",
-    "required": ["items", "limit", "offset", "hasMore"],
-    "properties": {
-        "items": {"type": "array", "items": {"type": "object"}},
-        "limit": {"type": "integer"},
-        "offset": {"type": "integer"},
-        "hasMore": {"type": "boolean"},
-    },
-}
+#: Where a type's schema is in the document.
+PLACE = "#/components/schemas/{name}"
 _PLACE = re.compile(r"\{(\w+)\}")
 
 
+def _schema(kind: Any) -> dict[str, Any]:
+    return msgspec.json.schema_components([kind], ref_template=PLACE)[0][0]
+
+
 def _ref(name: str) -> dict[str, str]:
-    return {"$ref": f"#/components/schemas/{name}"}
+    return {"$ref": PLACE.format(name=name)}
 
 
 def _parameters(path: str, about: Described) -> list[dict[str, Any]]:
@@ -53,7 +51,7 @@ def _parameters(path: str, about: Described) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [
         {"name": name, "in": "path", "required": True, "schema": text} for name in _PLACE.findall(path)
     ]
-    if about.is_list:
+    if about.is_paged:
         limit = {"type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": PAGE_DEFAULT}
         found.append({"name": "limit", "in": "query", "schema": limit})
         found.append({"name": "offset", "in": "query", "schema": {"type": "integer", "minimum": 0, "default": 0}})
@@ -68,9 +66,7 @@ def _answer(path: str, about: Described) -> dict[str, Any]:
         return {"description": "Prometheus text", "content": {"text/plain": {"schema": {"type": "string"}}}}
     if path == "/openapi.json":
         return {"description": "OpenAPI 3.1", "content": {"application/json": {"schema": {"type": "object"}}}}
-    schema: dict[str, Any] = _ref("Envelope")
-    if about.is_list:
-        schema = {"allOf": [schema, {"type": "object", "properties": {"data": _ref("Page")}}]}
+    schema = {"allOf": [_ref("Envelope"), {"type": "object", "properties": {"data": _schema(about.data)}}]}
     return {"description": "Done", "content": {"application/json": {"schema": schema}}}
 
 
@@ -103,10 +99,16 @@ def document() -> dict[str, Any]:
         "info": {"title": "B3OS", "version": version("b3os"), "description": "Workflows for blockchain operations."},
         "paths": paths,
         "components": {
-            "schemas": {"Envelope": ENVELOPE, "Failure": FAILURE, "Page": PAGE},
+            "schemas": {"Envelope": ENVELOPE, "Failure": FAILURE, **shapes()},
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "An API key, b3sk_…"}},
         },
     }
+
+
+def shapes() -> dict[str, dict[str, Any]]:
+    """Return the JSON Schema of every type that an answer's `data` is made of, by name."""
+    wanted = [about.data for about in DESCRIBED.values() if about.data is not None]
+    return msgspec.json.schema_components(wanted, ref_template=PLACE)[1]
 
 
 def routes() -> list[tuple[str, str, str]]:
@@ -123,9 +125,10 @@ def page() -> str:
         "",
         "Made by `python -m services.api.openapi > docs/api.md` from the route table; `/openapi.json` says the same to",
         "programs. Every answer is an envelope, `{code, message, data, requestId}`; an error has `details` instead of",
-        "`data`, and its code is in docs/errors.md. Lists take `limit` and `offset`, clamped rather than refused:",
-        f"`limit` is 1 to {PAGE_MAX}, {PAGE_DEFAULT} unless told. Unknown members of a body are ignored.",
-        "A body has at most 1 MB.",
+        "`data`, and its code is in docs/errors.md. What `data` is stands behind each route; the shapes are at the",
+        f"end. Lists take `limit` (1 to {PAGE_MAX}, {PAGE_DEFAULT} unless told) and `offset`, clamped rather than",
+        "refused. Unknown members of a body are ignored. A body has at most 1 MB. Where `B3OS_RATE_LIMIT` is set, an",
+        "organization that calls more often gets 429 with `Retry-After`.",
         "",
         "`need`: *anyone*, no key; *maybe*, a key or another secret; *read*, any key; *write*, a read-write key.",
         "Send `Authorization: Bearer b3sk_…`. What belongs to another organization is 404.",
@@ -136,9 +139,36 @@ def page() -> str:
         about = DESCRIBED[method, path]
         if about.tag != tag:
             tag = about.tag
-            lines += ["", f"## {tag.capitalize()}", "", "| route | need | |", "|---|---|---|"]
-        lines.append(f"| `{method} {path}` | {need} | {about.summary} |")
-    return re.sub("\n{3,}", "\n\n", "\n".join(lines)) + "\n"
+            lines += ["", f"## {tag.capitalize()}", "", "| route | need | | data |", "|---|---|---|---|"]
+        data = f"`{_word(_schema(about.data))}`" if about.data else ""
+        lines.append(f"| `{method} {path}` | {need} | {about.summary} | {data} |")
+    return re.sub("\n{3,}", "\n\n", "\n".join([*lines, *_shape_lines()])) + "\n"
+
+
+def _shape_lines() -> list[str]:
+    lines = ["", "## Shapes", "", "`?` marks a member that may be missing. Times are RFC 3339 text in UTC.", ""]
+    for name, shape in shapes().items():
+        if name.startswith("Page_"):
+            continue
+        needed = shape.get("required", ())
+        members = [f"`{key}{'' if key in needed else '?'}: {_word(one)}`" for key, one in shape["properties"].items()]
+        lines.append(f"- **{name}** {shape['description']} {', '.join(members)}")
+    return lines
+
+
+def _word(schema: dict[str, Any]) -> str:
+    """Write a schema in one word or a few, for people."""
+    if "$ref" in schema:
+        return re.sub(r"^Page_(\w+)_$", r"Page<\1>", schema["$ref"].rsplit("/", 1)[1])
+    if "anyOf" in schema:
+        return " or ".join(_word(one) for one in schema["anyOf"])
+    if "enum" in schema:
+        return " or ".join(f'"{value}"' for value in schema["enum"])
+    if schema.get("type") == "array":
+        return f"[{_word(schema['items'])}]"
+    if schema.get("type") == "object" and "additionalProperties" in schema:
+        return f"map<{_word(schema['additionalProperties'])}>"
+    return str(schema.get("type", "any"))
 
 
 if __name__ == "__main__":

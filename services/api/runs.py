@@ -16,6 +16,7 @@ from b3os.store.admission import Proposal, accept
 from b3os.store.pool import as_org
 from b3os.stream.events import RunEvent
 from b3os.workflow.definition import normalise
+from services.api.fields import CODE, SMALL_LIMIT, text, whole
 from services.api.house import House
 from services.api.wire import Request, page_of, time_text
 
@@ -62,15 +63,18 @@ async def start(house: House, request: Request) -> Any:
     run_id = fields.get("runId") or new_id(RUN)
     if not isinstance(run_id, str) or not is_run_id(run_id):
         raise BadInput("`runId` begins with run_ and has letters, digits and _ only", code=400078)
-    payload = fields.get("payload")
+    if fields.get("simulate") or fields.get("dustTest"):
+        raise BadInput("simulate and dustTest are not offered: leave them out for a real run", code=400412)
+    payload, version = fields.get("payload"), whole(fields, "version", SMALL_LIMIT)
+    wanted = text(fields, "triggerNodeId")
     async with as_org(house.pool, request.org_id) as db:
-        row = await workflows.get_workflow(db, request.org_id, request.params["id"], fields.get("version"))
+        row = await workflows.get_workflow(db, request.org_id, request.params["id"], version)
         if row.status == "archived":
             raise BadInput("the workflow is archived: unarchive it first")
         definition = normalise(row.definition)
-        trigger_node = fields.get("triggerNodeId") or definition.trigger_node_ids[0]
+        trigger_node = wanted or definition.trigger_node_ids[0]
         if trigger_node not in definition.trigger_node_ids:
-            raise BadInput(f"`triggerNodeId` {trigger_node!r} is no trigger of this workflow")
+            raise BadInput(f"`triggerNodeId` {trigger_node!r} is no trigger node of this workflow", code=CODE)
         await run_reads.create_run(
             db,
             run_reads.NewRun(
@@ -102,9 +106,11 @@ async def org_webhook(house: House, request: Request) -> Any:
     if found is None or found[0] != request.params["org"]:
         raise NotFound("no workflow of this organization has this secret")
     fields = request.fields()
-    if fields.get("runId") and fields.get("nodeId"):
-        answer = await _resume(house, found[0], str(fields["runId"]), str(fields["nodeId"]), fields)
-        return {**answer, "eventId": new_id("evt"), "runIds": [fields["runId"]]}
+    run_id, node = text(fields, "runId"), text(fields, "nodeId")
+    if run_id and node:
+        await _check_workflow(house, *found, run_id)
+        answer = await _resume(house, found[0], run_id, node, fields)
+        return {**answer, "eventId": new_id("evt"), "runIds": [run_id]}
     fired = await _fire(house, request, *found, fields.get("data", fields))
     return {"action": "triggered", "eventId": new_id("evt"), "reason": "", "runIds": [fired["runId"]]}
 
@@ -138,13 +144,12 @@ async def _fire(house: House, request: Request, org_id: str, workflow_id: str, b
 async def many(house: House, request: Request) -> Any:
     """GET /v1/runs"""
     limit, offset = request.page()
-    statuses = [s for value in request.query.get("status", []) for s in value.split(",")] or None
     async with as_org(house.pool, request.org_id) as db:
         rows = await run_reads.list_runs(
             db,
             request.org_id,
             workflow_id=request.first("workflowId") or None,
-            statuses=statuses,
+            statuses=request.many("status") or None,
             limit=limit + 1,
             offset=offset,
         )
@@ -177,8 +182,7 @@ async def get(house: House, request: Request) -> Any:
     if request.first("summary") == "true":
         async with as_org(house.pool, request.org_id) as db:
             return listed(await run_reads.get_run(db, request.org_id, run_id))
-    wanted = request.first("nodeIds")
-    return await _whole(house, request.org_id, run_id, set(wanted.split(",")) if wanted else None)
+    return await _whole(house, request.org_id, run_id, set(request.many("nodeIds")) or None)
 
 
 async def cancel(house: House, request: Request) -> Any:
@@ -218,10 +222,15 @@ async def resume(house: House, request: Request) -> Any:
     found = await workflows.find_by_secret(house.pool, request.first("secret"))
     if found is None:
         raise NotFound("the run was not found: check its id and the secret")
-    run = await run_reads.get_run(house.pool, found[0], run_id)
-    if run.workflow_id != found[1]:
-        raise NotFound("the run was not found: check its id and the secret")
+    await _check_workflow(house, *found, run_id)
     return await _resume(house, found[0], run_id, node, request.fields())
+
+
+async def _check_workflow(house: House, org_id: str, workflow_id: str, run_id: str) -> None:
+    """Raise NotFound for a run of another workflow than the one whose secret was given."""
+    run = await run_reads.get_run(house.pool, org_id, run_id)
+    if run.workflow_id != workflow_id:
+        raise NotFound("the run was not found: check its id and the secret")
 
 
 async def _resume(house: House, org_id: str, run_id: str, node: str, fields: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """How the API speaks: requests in, the envelope out."""
 
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -8,11 +9,13 @@ from urllib.parse import parse_qs
 import msgspec
 
 from b3os.auth.principal import Principal
-from b3os.errors import B3osError, BadInput, TooLarge
+from b3os.errors import B3osError, BadInput, TooLarge, TooMany
 from b3os.ids import new_id
 
 BODY_LIMIT = 1024 * 1024
 PAGE_DEFAULT, PAGE_MAX = 20, 100
+#: PostgreSQL counts rows in 64 bits; nobody pages this far.
+OFFSET_MAX = 2**31 - 1
 _encode = msgspec.json.Encoder().encode
 
 
@@ -25,6 +28,8 @@ class Request(msgspec.Struct, kw_only=True):
     headers: Mapping[str, str]
     body: bytes
     params: Mapping[str, str]
+    client: str = ""
+    decoded: Any = msgspec.UNSET
     principal: Principal | None = None
 
     @property
@@ -38,11 +43,12 @@ class Request(msgspec.Struct, kw_only=True):
         return self.principal.user_id or self.principal.key_id
 
     def json(self) -> Any:
-        """Decode the body; an empty one is {}. Raises BadInput with the place."""
-        if not self.body.strip():
-            return {}
+        """Decode the body, once; an empty one is {}. Raises BadInput with the place."""
+        if self.decoded is not msgspec.UNSET:
+            return self.decoded
         try:
-            return msgspec.json.decode(self.body)
+            self.decoded = msgspec.json.decode(self.body) if self.body.strip() else {}
+            return self.decoded
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise BadInput(f"the body is not JSON: {error}") from error
 
@@ -62,8 +68,12 @@ class Request(msgspec.Struct, kw_only=True):
         try:
             limit, offset = int(self.first("limit") or PAGE_DEFAULT), int(self.first("offset") or 0)
         except ValueError as error:
-            raise BadInput("limit and offset are whole numbers") from error
-        return max(1, min(limit, PAGE_MAX)), max(0, offset)
+            raise BadInput("limit and offset are whole numbers", code=400411) from error
+        return max(1, min(limit, PAGE_MAX)), max(0, min(offset, OFFSET_MAX))
+
+    def many(self, name: str) -> list[str]:
+        """Return a query parameter's values, repeated or with commas."""
+        return [one for value in self.query.get(name, []) for one in value.split(",") if one]
 
 
 async def read_request(scope: Any, receive: Any) -> Request:
@@ -80,15 +90,28 @@ async def read_request(scope: Any, receive: Any) -> Request:
         if not message.get("more_body"):
             break
     query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+    if not all(map(_is_text, (scope["path"], *(value for values in query.values() for value in values)))):
+        raise BadInput("an address is UTF-8 without U+0000: correct its percent-encoding", code=400411)
     return Request(
-        method=scope["method"], path=scope["path"], query=query, headers=headers, body=bytes(body), params={}
+        method=scope["method"],
+        path=scope["path"],
+        query=query,
+        headers=headers,
+        body=bytes(body),
+        params={},
+        client=str((scope.get("client") or [""])[0]),
     )
 
 
-async def send_json(send: Any, status: int, body: Any) -> None:
-    """Send one JSON answer."""
+def _is_text(value: str) -> bool:
+    """Say whether the store can hold this: no U+0000, no half of a surrogate pair."""
+    return "\x00" not in value and not any("\ud800" <= one <= "\udfff" for one in value)
+
+
+async def send_json(send: Any, status: int, body: Any, *more: tuple[bytes, bytes]) -> None:
+    """Send one JSON answer, with more headers if there are any."""
     data = _encode(body)
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(data)).encode())]
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(data)).encode()), *more]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": data})
 
@@ -96,6 +119,12 @@ async def send_json(send: Any, status: int, body: Any) -> None:
 def success(data: Any, code: int = 200) -> dict[str, Any]:
     """Wrap data in the envelope."""
     return {"code": code, "message": "success", "data": data, "requestId": new_id("req")}
+
+
+async def send_failure(send: Any, error: B3osError) -> None:
+    """Send an error; one that is over with time says when."""
+    more = [(b"retry-after", str(math.ceil(error.retry_after_s)).encode())] if isinstance(error, TooMany) else []
+    await send_json(send, error.status, failure(error), *more)
 
 
 def failure(error: B3osError) -> dict[str, Any]:

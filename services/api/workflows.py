@@ -14,6 +14,7 @@ from b3os.store.pool import as_org
 from b3os.workflow.definition import Definition, normalise, to_wire
 from b3os.workflow.problems import Problem
 from b3os.workflow.validation import TypeInfo, validate
+from services.api.fields import CODE, NAME_LIMIT, SMALL_LIMIT, name_of, record, text, whole
 from services.api.house import House
 from services.api.wire import Request, page_of, time_text
 
@@ -53,22 +54,6 @@ def shown(row: store.Workflow) -> dict[str, Any]:
     }
 
 
-def _text(fields: dict[str, Any], name: str, *, required: bool = False) -> str | None:
-    value = fields.get(name)
-    if value is None and not required:
-        return None
-    if not isinstance(value, str) or (required and not value.strip()):
-        raise BadInput(f"`{name}` is a {'non-empty ' if required else ''}string")
-    return value
-
-
-def _whole(fields: dict[str, Any], name: str) -> int | None:
-    value = fields.get(name)
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**53):
-        raise BadInput(f"`{name}` is a whole number of 0 or more")
-    return value
-
-
 def _definition(fields: dict[str, Any]) -> Definition:
     return normalise(fields.get("definition"))
 
@@ -100,13 +85,14 @@ async def create(house: House, request: Request) -> Any:
             db,
             request.org_id,
             new_id(WORKFLOW),
-            name=str(_text(fields, "name", required=True)),
-            description=_text(fields, "description") or "",
+            name=name_of(fields),
+            description=text(fields, "description") or "",
             definition=to_wire(definition),
             by=request.by,
             type=_type_of(definition),
-            cooldown_ms=_whole(fields, "cooldownMs") or 0,
-            max_runs=_whole(fields, "maxRuns"),
+            cooldown_ms=whole(fields, "cooldownMs") or 0,
+            max_runs=whole(fields, "maxRuns"),
+            ui_metadata=record(fields, "uiMetadata"),
         )
     return shown(row)
 
@@ -120,10 +106,16 @@ async def get(house: House, request: Request) -> Any:
 async def many(house: House, request: Request) -> Any:
     """GET /v1/workflows"""
     limit, offset = request.page()
-    statuses = [s for value in request.query.get("status", []) for s in value.split(",")] or None
+    statuses, wanted = request.many("status") or None, request.many("_fields_filter")
+    search = request.first("q") or None
     async with as_org(house.pool, request.org_id) as db:
-        rows = await store.list_workflows(db, request.org_id, statuses=statuses, limit=limit + 1, offset=offset)
-    return page_of([shown(row) for row in rows], limit, offset)
+        rows = await store.list_workflows(
+            db, request.org_id, statuses=statuses, search=search, limit=limit + 1, offset=offset
+        )
+    items = [shown(row) for row in rows]
+    if wanted:
+        items = [{name: item[name] for name in wanted if name in item} for item in items]
+    return page_of(items, limit, offset)
 
 
 async def update(house: House, request: Request) -> Any:
@@ -136,13 +128,14 @@ async def update(house: House, request: Request) -> Any:
             request.org_id,
             request.params["id"],
             by=request.by,
-            expected_version=_whole(fields, "expectedCurrentVersion"),
-            name=_text(fields, "name"),
-            description=_text(fields, "description"),
+            expected_version=whole(fields, "expectedCurrentVersion"),
+            name=text(fields, "name", NAME_LIMIT),
+            description=text(fields, "description"),
             definition=to_wire(definition) if definition else None,
             type=_type_of(definition) if definition else None,
-            cooldown_ms=_whole(fields, "cooldownMs"),
-            max_runs=_whole(fields, "maxRuns"),
+            cooldown_ms=whole(fields, "cooldownMs"),
+            max_runs=whole(fields, "maxRuns"),
+            ui_metadata=record(fields, "uiMetadata"),
         )
     return shown(row)
 
@@ -171,7 +164,7 @@ async def publish(house: House, request: Request) -> Any:
             first = f"{problems[0].message} (node {problems[0].node_id or '-'})"
             raise InvalidDefinition(f"{len(problems)} problems, first: {first}. See details.", details=list(problems))
         triggers = [(n, definition.nodes[n].type, definition.nodes[n].payload) for n in definition.trigger_node_ids]
-        expected = _whole(fields, "expectedVersion")
+        expected = whole(fields, "expectedVersion")
         row = await store.publish(
             db,
             request.org_id,
@@ -202,6 +195,22 @@ async def archive(house: House, request: Request) -> Any:
         return shown(await store.archive(db, request.org_id, request.params["id"], by=request.by))
 
 
+async def unarchive(house: House, request: Request) -> Any:
+    """POST /v1/workflows/{id}/unarchive"""
+    async with as_org(house.pool, request.org_id) as db:
+        return shown(await store.unarchive(db, request.org_id, request.params["id"], by=request.by))
+
+
+async def refill(house: House, request: Request) -> Any:
+    """POST /v1/workflows/{id}/refill"""
+    runs = whole(request.fields(), "remainRuns")
+    if runs is None:
+        raise BadInput("`remainRuns` is missing: say how many runs are left", code=CODE)
+    async with as_org(house.pool, request.org_id) as db:
+        row = await store.refill(db, request.org_id, request.params["id"], remain_runs=runs, by=request.by)
+    return {"workflowId": row.id, "remainRuns": row.remain_runs}
+
+
 async def versions(house: House, request: Request) -> Any:
     """GET /v1/workflows/{id}/versions"""
     limit, offset = request.page()
@@ -226,10 +235,10 @@ async def versions(house: House, request: Request) -> Any:
 async def rollback(house: House, request: Request) -> Any:
     """POST /v1/workflows/{id}/rollback"""
     fields = request.fields()
-    version = _whole(fields, "versionNumber") or _whole(fields, "targetVersion")
+    version = whole(fields, "versionNumber", SMALL_LIMIT) or whole(fields, "targetVersion", SMALL_LIMIT)
     if version is None:
         raise BadInput("`versionNumber` is missing: name the version to go back to")
-    expected = _whole(fields, "expectedCurrentVersion")
+    expected = whole(fields, "expectedCurrentVersion")
     async with as_org(house.pool, request.org_id) as db:
         row = await store.rollback(
             db, request.org_id, request.params["id"], version, by=request.by, expected_version=expected

@@ -40,6 +40,10 @@ insert into api_keys (org_id, id, key_hash, key_prefix, name, description, scope
 select org_id, id, key_prefix, name, description, scope, service_account_id, user_id, created_by, created_at,
     expires_at, revoked_at, last_used_at, last_used_ip, last_used_user_agent
 from api_keys where org_id = $1 order by created_at desc, id;
+-- name: get_key
+select org_id, id, key_prefix, name, description, scope, service_account_id, user_id, created_by, created_at,
+    expires_at, revoked_at, last_used_at, last_used_ip, last_used_user_agent
+from api_keys where org_id = $1 and id = $2;
 -- name: find_key
 select org_id, id, key_prefix, name, description, scope, service_account_id, user_id, created_by, created_at,
     expires_at, revoked_at, last_used_at, last_used_ip, last_used_user_agent

@@ -1,0 +1,342 @@
+"""The `data` of every answer, as types: what /openapi.json promises. A test holds real answers against them.
+
+Times are RFC 3339 text in UTC. A member that an answer may leave out has the default UNSET; one that may be null says
+so. Which answer belongs to which route: descriptions.py.
+"""
+
+from typing import Any, Generic, Literal, TypeVar
+
+from msgspec import UNSET, Struct, UnsetType
+
+from b3os.workflow.problems import Problem
+
+Item = TypeVar("Item")
+Scope = Literal["read", "read-write"]
+RunStatus = Literal["running", "waiting", "success", "partial", "failure", "cancelled"]
+
+
+class Answer(Struct, frozen=True, kw_only=True, rename="camel"):
+    """The base of all: members are camelCase on the wire."""
+
+
+class Page(Answer, Generic[Item], frozen=True, kw_only=True):
+    """One page of a list; `hasMore` says that there is another behind it."""
+
+    items: list[Item]
+    limit: int
+    offset: int
+    has_more: bool
+
+
+class Status(Answer, frozen=True, kw_only=True):
+    """The process is well."""
+
+    status: Literal["ok"]
+
+
+class Deleted(Answer, frozen=True, kw_only=True):
+    """What is gone."""
+
+    id: str
+
+
+class Bootstrapped(Answer, frozen=True, kw_only=True):
+    """A new organization; `apiKey` is shown here and never again."""
+
+    org_id: str
+    org_slug: str
+    api_key: str
+    initial_cu_grant: int
+    expires_at: str | None
+    claim_url: str | None
+    status: Literal["created"]
+
+
+class Caller(Answer, frozen=True, kw_only=True):
+    """Whose key it is, and what it may do."""
+
+    organization_id: str
+    user_id: str | None
+    key_id: str
+    scope: Scope
+
+
+class Organization(Answer, frozen=True, kw_only=True):
+    """A tenant."""
+
+    id: str
+    name: str
+    slug: str
+    description: str
+    photo: str
+    tier: str
+    cu_min_threshold: float
+    created_by: str
+    created_at: str
+    updated_at: str
+
+
+class Member(Answer, frozen=True, kw_only=True):
+    """A person's place in an organization."""
+
+    id: str
+    organization_id: str
+    user_id: str
+    user_email: str
+    role: Literal["owner", "developer"]
+    invited_by: str
+    created_at: str
+    updated_at: str
+
+
+class ApiKey(Answer, frozen=True, kw_only=True):
+    """An API key without its secret."""
+
+    id: str
+    organization_id: str
+    name: str
+    description: str
+    key_prefix: str
+    scope: Scope
+    service_account_id: str | None
+    user_id: str | None
+    created_by: str
+    created_at: str
+    expires_at: str | None
+    revoked_at: str | None
+    last_used_at: str | None
+    last_used_ip: str | None
+    last_used_user_agent: str | None
+
+
+class NewApiKey(ApiKey, frozen=True, kw_only=True):
+    """An API key with its secret, `key`, which is shown here and never again."""
+
+    key: str
+
+
+class Workflow(Answer, frozen=True, kw_only=True):
+    """A workflow with the definition of its newest version."""
+
+    id: str
+    organization_id: str
+    name: str
+    description: str
+    status: Literal["draft", "active", "paused", "archived"]
+    type: str
+    version: int
+    definition: dict[str, Any]
+    cooldown_ms: int
+    max_runs: int | None
+    remain_runs: int | None
+    paused_reason: str | None
+    visibility: str
+    trigger_secret: str | None
+    ui_metadata: dict[str, Any]
+    has_draft: bool
+    has_live_version: bool
+    created_by: str
+    updated_by: str
+    created_at: str
+    updated_at: str
+    last_triggered_at: str | None
+
+
+class Refilled(Answer, frozen=True, kw_only=True):
+    """How many runs a workflow has left."""
+
+    workflow_id: str
+    remain_runs: int
+
+
+class Verdict(Answer, frozen=True, kw_only=True):
+    """Every problem of a definition."""
+
+    valid: bool
+    errors: list[Problem]
+
+
+class Version(Answer, frozen=True, kw_only=True):
+    """One line of a workflow's history; `version` and `versionNumber` are the same."""
+
+    version: int
+    version_number: int
+    name: str
+    status: Literal["live", "draft"]
+    created_by: str
+    created_at: str
+    published_at: str | None
+
+
+class Versions(Page[Version], frozen=True, kw_only=True):
+    """A workflow's history, and its newest version."""
+
+    current_version: int
+
+
+class Run(Answer, frozen=True, kw_only=True):
+    """A run as lists show it."""
+
+    id: str
+    workflow_id: str
+    workflow_name: str
+    workflow_version: int
+    status: RunStatus
+    trigger_source: str
+    trigger_node_id: str
+    triggered_by: str
+    source_run_id: str | None
+    started_at: str
+    finished_at: str | None
+    is_simulation: bool
+    is_dust_test: bool
+
+
+class NodeState(Answer, frozen=True, kw_only=True):
+    """What became of a node; `result` of a failure is its error, `iterations` are those of a loop's body."""
+
+    type: str
+    status: Literal["pending", "running", "waiting", "success", "failure", "skipped"]
+    input: Any = UNSET
+    result: Any = UNSET
+    started_at: str | UnsetType = UNSET
+    finished_at: str | UnsetType = UNSET
+    iterations: "list[dict[str, NodeState]] | UnsetType" = UNSET
+
+
+class WholeRun(Run, frozen=True, kw_only=True):
+    """A run with the state of its nodes by id, and the definition that it ran; a summary leaves them out."""
+
+    organization_id: str | UnsetType = UNSET
+    execution_state: dict[str, NodeState] | UnsetType = UNSET
+    workflow_definition: dict[str, Any] | UnsetType | None = UNSET
+
+
+class Retried(Run, frozen=True, kw_only=True):
+    """The new run; `runId` and `id` are the same."""
+
+    run_id: str
+
+
+class Started(Answer, frozen=True, kw_only=True):
+    """The run that began."""
+
+    run_id: str
+
+
+class Fired(Answer, frozen=True, kw_only=True):
+    """What a webhook did; `runId` is null when nothing ran (cooldown, exhausted, inactive)."""
+
+    run_id: str | None
+    status: Literal["accepted", "duplicate", "cooldown", "exhausted", "inactive"]
+
+
+class Resumed(Answer, frozen=True, kw_only=True):
+    """Whether a waiting node was answered; `skipped` says why not."""
+
+    action: Literal["resumed", "skipped"]
+    reason: str
+
+
+class Received(Answer, frozen=True, kw_only=True):
+    """What an inbound call did."""
+
+    action: Literal["triggered", "resumed", "skipped"]
+    reason: str
+    event_id: str
+    run_ids: list[str | None]
+
+
+class NodeType(Answer, frozen=True, kw_only=True):
+    """A kind of node; a summary leaves the schemas out."""
+
+    type: str
+    name: str
+    description: str
+    category: str
+    tags: list[str]
+    payload_schema: dict[str, Any] | UnsetType = UNSET
+    result_schema: dict[str, Any] | UnsetType = UNSET
+
+
+class ConnectorNeed(Answer, frozen=True, kw_only=True):
+    """The type of connector that an action needs."""
+
+    type: str
+
+
+class Testing(Answer, frozen=True, kw_only=True):
+    """Whether an action may be tried, and why not."""
+
+    enabled: bool
+    disabled_reason: str
+
+
+class Action(NodeType, frozen=True, kw_only=True):
+    """An action of the catalog."""
+
+    platform: str
+    operation_type: str
+    connector: ConnectorNeed | None
+    requires_gas: bool
+    test: Testing
+
+
+class ConnectorType(Answer, frozen=True, kw_only=True):
+    """A kind of credential; `dataSchema` is what its connectors hold."""
+
+    type: str
+    name: str
+    provider: str
+    description: str
+    data_schema: dict[str, Any]
+    optional: bool
+    default_only: bool
+    category: str
+    categories: list[str]
+    tags: list[str]
+
+
+class Connector(Answer, frozen=True, kw_only=True):
+    """A stored credential, masked."""
+
+    id: str
+    organization_id: str
+    name: str
+    type: str
+    provider: str
+    description: str
+    masked_data: dict[str, str]
+    created_at: str
+    created_by: str
+    updated_at: str
+    updated_by: str
+
+
+class Check(Answer, frozen=True, kw_only=True):
+    """A health check's last result."""
+
+    id: str
+    kind: str
+    name: str
+    status: Literal["healthy", "degraded", "unhealthy", "waived"]
+    is_healthy: bool
+    latency_ms: float | None
+    last_checked_at: str
+    last_error: str | None
+    consecutive_failures: int
+    waived: str | None
+
+
+class CheckHistory(Check, frozen=True, kw_only=True):
+    """A health check with its earlier results, newest first."""
+
+    history: list[Check]
+
+
+class Checks(Answer, frozen=True, kw_only=True):
+    """All health checks, and how many have which status."""
+
+    items: list[Check]
+    total: int
+    counts: dict[str, int]

@@ -1,0 +1,41 @@
+"""A client of the API that calls its ASGI application as a server would."""
+
+from typing import Any
+
+import msgspec
+
+from services.api.app import Api
+
+
+class Client:
+    """Calls the ASGI application as a server would."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self.keys: dict[str, str] = {}
+        self.ids: dict[str, str] = {}
+        self.headers: dict[bytes, bytes] = {}
+
+    async def call(
+        self, method: str, path: str, key: str = "", body: Any = None, raw: bytes | None = None
+    ) -> tuple[int, Any]:
+        """One call with a JSON body, or a raw one; returns status and answer."""
+        headers = [(b"authorization", f"Bearer {key}".encode()), (b"user-agent", b"test")] if key else []
+        path, _, query = path.partition("?")
+        scope = {"type": "http", "method": method, "path": path, "query_string": query.encode(), "headers": headers,
+                 "client": ("127.0.0.1", 9)}  # fmt: skip
+        sent: list[dict[str, Any]] = []
+        text = raw if raw is not None else (msgspec.json.encode(body) if body is not None else b"")
+        incoming = iter([{"type": "http.request", "body": text}])
+
+        async def receive() -> dict[str, Any]:
+            return next(incoming, {"type": "http.disconnect"})
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        await self._api(scope, receive, send)
+        text = b"".join(message.get("body", b"") for message in sent[1:])
+        self.headers = dict(sent[0]["headers"])
+        is_json = self.headers[b"content-type"] == b"application/json"
+        return sent[0]["status"], msgspec.json.decode(text) if is_json else text.decode()

@@ -1,0 +1,165 @@
+"""Every route's answer has exactly the members that /openapi.json promises: real answers against the types.
+
+One story touches all routes, with a real worker beside the API; what the types do not name makes a test fail.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import jsonschema_rs
+import msgspec
+import pytest
+
+from b3os.settings import Settings
+from b3os.store import health
+from b3os.store.pool import open_pool
+from services.api.app import ROUTES, find_route
+from services.api.descriptions import DESCRIBED
+from services.api.house import House
+from services.api.openapi import document
+from services.worker.app import Worker
+from tests.services.client import Client
+
+TOLD = [(r.method, r.path) for r in ROUTES if DESCRIBED[r.method, r.path].data is not None]
+NODES = {
+    "root": {"type": "webhook", "payload": {}, "children": ["each"]},
+    "each": {"type": "for-each", "payload": {"array": [1, 2]}, "loopBody": ["say"], "children": ["hold"]},
+    "say": {"type": "log", "payload": {"message": "{{$item}}"}, "children": []},
+    "hold": {"type": "wait", "payload": {"timeoutMs": 600000}, "children": ["after"]},
+    "after": {"type": "regex", "branch": "resumed", "payload": {"pattern": "(", "text": "x"}, "children": []},
+}
+WAITING = {
+    "nodes": {
+        "root": {"type": "webhook", "payload": {}, "children": ["hold"]},
+        "hold": {"type": "wait", "payload": {"timeoutMs": 600000}, "children": []},
+    }
+}
+READS = (
+    "/v1/connectors",
+    "/v1/connector-types",
+    "/v1/connector-types/slack",
+    "/v1/actions?limit=100",
+    "/v1/actions?summary=true",
+    "/v1/actions/http-request",
+    "/v1/triggers",
+    "/v1/triggers/webhook",
+    "/v1/logic-actions",
+    "/v1/health/checks",
+    "/v1/health/checks/component:x",
+)
+
+
+@pytest.fixture
+async def worker(api_settings: Settings) -> AsyncIterator[None]:
+    stop = asyncio.Event()
+    pool = await open_pool(api_settings.database_url, max_size=4)
+    serving = asyncio.create_task(Worker(pool=pool, settings=api_settings, stop=stop).serve())
+    yield
+    stop.set()
+    await serving
+    await pool.close()
+
+
+class Story:
+    """Calls routes and keeps the last answers of each."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.answers: dict[tuple[str, str], list[Any]] = {}
+
+    async def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """One call that must succeed; returns `data`."""
+        status, answer = await self._client.call(method, path, self._client.keys["mine"], body)
+        assert status == 200, (method, path, answer)
+        route, _ = find_route(method, path.partition("?")[0])
+        self.answers.setdefault((method, route.path), []).append(answer)
+        return answer["data"]
+
+    async def until(self, path: str, status: str) -> Any:
+        """Ask until the status is reached."""
+        async with asyncio.timeout(20):
+            while (found := await self.ask("GET", path))["status"] != status:
+                await asyncio.sleep(0.02)
+        return found
+
+
+async def organizations(story: Story, client: Client) -> None:
+    org = client.ids["orgs"]
+    await story.ask("POST", "/v1/bootstrap")
+    for path in ("/healthz", "/readyz", "/v1/whoami", "/v1/organizations", f"/v1/organizations/{org}",
+                 f"/v1/orgs/{org}/members", "/v1/api-keys"):  # fmt: skip
+        await story.ask("GET", path)
+    await story.ask("PUT", f"/v1/organizations/{org}", {"name": "Ours", "photo": "https://example.com/a.png"})
+    key = await story.ask("POST", "/v1/api-keys", {"name": "k", "expiresAt": "2999-01-01T00:00:00Z"})
+    await story.ask("GET", f"/v1/api-keys/{key['id']}")
+    await story.ask("DELETE", f"/v1/api-keys/{key['id']}")
+
+
+async def workflows(story: Story) -> tuple[str, str]:
+    """Return the id and the secret of a published workflow."""
+    made = await story.ask("POST", "/v1/workflows", {"name": "n", "maxRuns": 9, "definition": {"nodes": NODES}})
+    path = f"/v1/workflows/{made['id']}"
+    await story.ask("PUT", path, {"definition": WAITING, "uiMetadata": {"x": 1}})
+    await story.ask("POST", f"{path}/rollback", {"versionNumber": 1})
+    await story.ask(
+        "POST", "/v1/workflows/validate", {"definition": {"nodes": {"root": {"type": "no", "payload": {}}}}}
+    )
+    live = await story.ask("POST", f"{path}/publish")
+    for action in ("pause", "resume"):
+        await story.ask("POST", f"{path}/{action}")
+    await story.ask("POST", f"{path}/refill", {"remainRuns": 5})
+    for read in (path, f"{path}/versions", "/v1/workflows"):
+        await story.ask("GET", read)
+    other = await story.ask("POST", "/v1/workflows", {"name": "o", "definition": WAITING})
+    await story.ask("DELETE", f"/v1/workflows/{other['id']}")
+    await story.ask("POST", f"/v1/workflows/{other['id']}/unarchive")
+    return made["id"], live["triggerSecret"]
+
+
+async def runs(story: Story, client: Client, workflow_id: str, secret: str) -> None:
+    fired = await story.ask("POST", f"/v1/webhooks/{secret}", {"a": 1})
+    run = f"/v1/runs/{fired['runId']}"
+    await story.until(run, "waiting")
+    await story.ask("POST", f"{run}/nodes/hold/resume", {"data": {"b": 2}})
+    await story.until(run, "failure")
+    await story.ask("GET", f"{run}?summary=true")
+    again = await story.ask("POST", f"{run}/retry")
+    await story.until(f"/v1/runs/{again['runId']}", "failure")
+    started = await story.ask("POST", f"/v1/workflows/{workflow_id}/run", {"payload": {"c": 3}})
+    await story.until(f"/v1/runs/{started['runId']}", "waiting")
+    inbound = f"/v1/orgs/{client.ids['orgs']}/integrations/webhook?secret={secret}"
+    await story.ask("POST", inbound, {"runId": started["runId"], "nodeId": "hold", "data": {}})
+    held = await story.ask("POST", inbound, {"data": {"d": 4}})
+    await story.ask("POST", f"/v1/runs/{held['runIds'][0]}/cancel")
+    await story.ask("GET", "/v1/runs")
+
+
+async def rest(story: Story) -> None:
+    secret = {"name": "c", "type": "discord", "description": "d", "data": {"botToken": "d" * 40}}
+    connector = f"/v1/connectors/{(await story.ask('POST', '/v1/connectors', secret))['id']}"
+    await story.ask("PUT", connector, {"name": "renamed"})
+    for path in READS:
+        await story.ask("GET", path)
+    await story.ask("GET", connector)
+    await story.ask("DELETE", connector)
+
+
+async def test_answers_are_what_the_document_promises(client: Client, house: House, worker: None) -> None:
+    await health.add_results(house.pool, [health.HealthResult("component:x", "component", "healthy", 1.25)])
+    story = Story(client)
+    await organizations(story, client)
+    workflow_id, secret = await workflows(story)
+    await runs(story, client, workflow_id, secret)
+    await rest(story)
+    assert set(TOLD) == set(story.answers), "the story asks every route"
+    shapes = document()
+    for key, answers in story.answers.items():
+        kind = DESCRIBED[key].data
+        method, path = key
+        schema = shapes["paths"][path][method.lower()]["responses"]["200"]["content"]["application/json"]["schema"]
+        validator = jsonschema_rs.validator_for({**schema, "components": shapes["components"]})
+        for answer in answers:
+            validator.validate(answer)
+            # What the type does not name is dropped on the way through it, and the two differ.
+            assert msgspec.to_builtins(msgspec.convert(answer["data"], kind)) == answer["data"], key
