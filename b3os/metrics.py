@@ -47,6 +47,7 @@ COMMIT_ROWS = Histogram(
 
 ACTIONS = Counter("b3os_actions", "Actions executed, by type and error code (empty: success)", ["type", "code"])
 ACTION_SECONDS = Histogram("b3os_action_seconds", "Time of one action", ["provider"], buckets=LATENCY_BUCKETS_S)
+UPKEEP = Counter("b3os_upkeep", "Partitions made and dropped, rows removed by upkeep", ["what"])
 HEALTH = Gauge("b3os_health", "Last verdict of a probe: 1 healthy, 0 not", ["probe"])
 
 

@@ -32,7 +32,7 @@ async def execute(catalog: Catalog, action_type: str, inputs: Any, context: Acti
         return _failure(str(error.code), message, "config", "correct the node's payload", retryable=error.retryable)
     except Exception:
         trace = redact(traceback.format_exc(), context.credential)
-        log.error("action broke", extra={"action": spec.type, "run": context.run_id, "trace": trace})
+        log.error("action broke", extra={"action": spec.type, "trace": trace})
         return _failure("INTERNAL", "the action broke; it is logged", "internal", "report it", retryable=False)
 
 

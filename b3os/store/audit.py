@@ -1,4 +1,4 @@
-"""The audit trail of API requests, and the daily upkeep of partitioned tables."""
+"""The audit trail of API requests."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -32,15 +32,3 @@ async def list_entries(db: Db, org_id: str, *, limit: int = 20, offset: int = 0)
     """Return an organization's entries, newest first."""
     rows = await db.fetch(_SQL["list"], org_id, limit, offset)
     return [AuditEntry(row["org_id"], row["id"], row["entry"], row["at"]) for row in rows]
-
-
-async def ensure_partitions(db: Db, ahead: int = 3) -> int:
-    """Make the partitions of today and the next days; run it daily on the engine's role."""
-    made: int = await db.fetchval(_SQL["ensure_partitions"], ahead)
-    return made
-
-
-async def drop_partitions(db: Db, table: str, keep_days: int) -> int:
-    """Drop a table's partitions that are older than `keep_days`; on the engine's role."""
-    dropped: int = await db.fetchval(_SQL["drop_partitions"], table, keep_days)
-    return dropped

@@ -12,6 +12,7 @@ from b3os.actions.spec import ActionContext, Chains
 from b3os.actions.upstreams import Upstreams
 from b3os.chain.signer import Signer
 from b3os.errors import B3osError, BadInput, NotFound, TooLarge, Unauthenticated
+from b3os.logs import bind
 from b3os.net.http import GuardedClient
 
 BODY_LIMIT = 4 * 1024 * 1024
@@ -23,6 +24,7 @@ class Call(msgspec.Struct, frozen=True, rename="camel"):
     type: str
     inputs: Any
     org_id: str
+    workflow_id: str = ""
     run_id: str = ""
     node_id: str = ""
     idempotency_key: str = ""
@@ -72,6 +74,7 @@ class ActionsApp:
             call = msgspec.json.decode(await read(receive), type=Call)
         except msgspec.DecodeError as error:
             raise BadInput(f"the body is not an execute call: {error}") from error
+        bind(org=call.org_id, workflow=call.workflow_id, run=call.run_id, node=call.node_id)
         context = ActionContext(
             http=self._http,
             org_id=call.org_id,

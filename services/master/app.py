@@ -92,5 +92,6 @@ class Master:
                     family.put(row)
                 except B3osError as error:
                     # Publishing refuses these; a row from elsewhere must not stop the others.
-                    log.error("trigger refused", extra={"workflow": row.workflow_id, "error": error.message})
+                    about = {"org": row.org_id, "workflow": row.workflow_id}
+                    log.error("trigger refused", extra={**about, "error": error.message})
         metrics.TRIGGERS.set(sum(len(family) for family in self._families))

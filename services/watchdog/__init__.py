@@ -1,1 +1,1 @@
-"""The watchdog process: checks of every action and component."""
+"""The watchdog process: checks of every action and component, and the upkeep of the store."""

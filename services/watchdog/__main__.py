@@ -16,6 +16,7 @@ from b3os.settings import load_settings
 from b3os.store.pool import open_pool
 from services.watchdog.app import Watchdog
 from services.watchdog.checks import Places
+from services.watchdog.upkeep import Upkeep
 
 
 async def main(stop: asyncio.Event) -> None:
@@ -32,7 +33,9 @@ async def main(stop: asyncio.Event) -> None:
     watchdog = Watchdog(pool, list(places.checks()), stop)
     try:
         tell_ready(settings.ready_fd)
-        await watchdog.serve()
+        async with asyncio.TaskGroup() as roles:
+            roles.create_task(watchdog.serve())
+            roles.create_task(Upkeep(pool, settings, stop).serve())
     finally:
         await watchdog.close()
         await places.close()

@@ -13,6 +13,7 @@ from asyncpg import Pool
 
 from b3os.errors import B3osError
 from b3os.ids import new_id
+from b3os.logs import bind
 from b3os.queue.broker import Broker, Task
 from b3os.settings import Settings
 from b3os.store import runs
@@ -102,6 +103,7 @@ class Worker:
             self._in_hand[row.id] = group.create_task(self._go(row))
 
     async def _go(self, row: runs.RunRow) -> None:
+        bind(org=row.org_id, workflow=row.workflow_id, run=row.id)
         async with self._slots:
             try:
                 await self.runner.go_on(row)
@@ -109,7 +111,7 @@ class Worker:
                 raise
             except Exception:
                 # The lease lapses and the sweeper gives the run to the next owner.
-                log.exception("run stopped", extra={"run": row.id, "org": row.org_id})
+                log.exception("run stopped")
             finally:
                 self._in_hand.pop(row.id, None)
 

@@ -38,7 +38,9 @@ class ActionsClient:
         self._headers = {"x-internal-key": internal_key, "content-type": "application/json"}
         self._session: aiohttp.ClientSession | None = None
 
-    async def execute(self, command: CallAction, *, org_id: str, run_id: str, credential: dict[str, Any] | None) -> Any:
+    async def execute(
+        self, command: CallAction, *, org_id: str, workflow_id: str, run_id: str, credential: dict[str, Any] | None
+    ) -> Any:
         """Run one action and return its data; raises ActionFailed with category and remediation."""
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S))
@@ -49,6 +51,7 @@ class ActionsClient:
                 "connector": command.connector,
                 "credential": credential,
                 "orgId": org_id,
+                "workflowId": workflow_id,
                 "runId": run_id,
                 "nodeId": command.node_id,
                 "idempotencyKey": command.idempotency_key,

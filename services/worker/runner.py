@@ -49,7 +49,7 @@ class Runner:
             scheduler, commands, events = await self._restore(row)
             await self._drive(row, scheduler, commands, events)
         except StaleEpoch:
-            log.info("lease lost", extra={"run": row.id, "org": row.org_id})
+            log.info("lease lost")
 
     async def _restore(self, row: runs.RunRow) -> tuple[RunScheduler, list[Command], list[RunEvent]]:
         compiled = await self._version(row)
@@ -133,6 +133,9 @@ class Runner:
                     storage.append((key, value))
                 case FinishRun(status_, _):
                     status = status_
+        for record in records:
+            if record.status == "failure":
+                log.info("node failed", extra={"node": record.node_id, "type": record.type, **record.result})
         events = [node_event(row, record) for record in records]
         if release and status is None:
             status = "waiting"
@@ -154,7 +157,9 @@ class Runner:
     async def _call(self, row: runs.RunRow, command: CallAction) -> NodeDone:
         try:
             credential = await self._credential(row, command)
-            data = await self._actions.execute(command, org_id=row.org_id, run_id=row.id, credential=credential)
+            data = await self._actions.execute(
+                command, org_id=row.org_id, workflow_id=row.workflow_id, run_id=row.id, credential=credential
+            )
         except ActionFailed as error:
             return NodeDone(command.node_id, command.path, now_ms(), error=failure(error))
         except B3osError as error:

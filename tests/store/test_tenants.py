@@ -1,4 +1,4 @@
-"""Organizations, members, keys, connectors, health, audit, partitions, and the statement loader."""
+"""Organizations, members, keys, connectors, health, audit, and the statement loader."""
 
 import hashlib
 from collections.abc import AsyncIterator
@@ -85,7 +85,7 @@ async def test_inline_run_id_is_used_once(pool: Pool) -> None:
         assert error.value.code == 400079
 
 
-async def test_health_audit_and_partitions(pool: Pool) -> None:
+async def test_health_and_audit(pool: Pool) -> None:
     await health.add_results(pool, [health.HealthResult("slack", "action", "ok", 1.5, {"n": 1})])
     [result] = await health.latest_results(pool)
     assert (result.target, result.detail) == ("slack", {"n": 1})
@@ -93,9 +93,6 @@ async def test_health_audit_and_partitions(pool: Pool) -> None:
     async with as_org(pool, "org_a") as db:
         await audit.add_entries(db, [audit.AuditEntry("org_a", "aud_1", {"path": "/"})])
         assert [e.entry for e in await audit.list_entries(db, "org_a")] == [{"path": "/"}]
-    assert await audit.ensure_partitions(pool, 5) == 9
-    assert await audit.ensure_partitions(pool, 5) == 0
-    assert await audit.drop_partitions(pool, "node_runs", -3) == 3
 
 
 def test_statements() -> None:

@@ -5,7 +5,3 @@ select i.org_id, (now() at time zone 'utc')::date, i.id, i.entry::jsonb
 from unnest($1::text[], $2::text[], $3::text[]) as i (org_id, id, entry) on conflict do nothing;
 -- name: list
 select org_id, id, at, entry from api_audit where org_id = $1 order by at desc, id limit $2 offset $3;
--- name: ensure_partitions
-select b3os_ensure_partitions((now() at time zone 'utc')::date, $1);
--- name: drop_partitions
-select b3os_drop_partitions($1, (now() at time zone 'utc')::date - $2::int);

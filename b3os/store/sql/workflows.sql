@@ -9,7 +9,8 @@ values ($1, $2, $3, $4, $5, $6);
 select w.org_id, w.id, w.name, w.description, w.status, w.type, w.version, w.live_version, w.cooldown_ms, w.max_runs,
     case when l.workflow_id is null then w.max_runs else l.remain_runs end as remain_runs, w.paused_reason,
     w.visibility, w.trigger_secret, w.ui_metadata, w.created_by, w.updated_by, w.created_at, w.updated_at,
-    (select max(r.started_at) from runs r where r.org_id = w.org_id and r.workflow_id = w.id) as last_triggered_at,
+    greatest(w.last_run_at, (select max(r.started_at) from runs r where r.org_id = w.org_id and r.workflow_id = w.id))
+        as last_triggered_at,
     v.version as shown_version, v.definition, v.created_by as version_created_by
 from workflows w
 join workflow_versions v on v.org_id = w.org_id and v.workflow_id = w.id and v.version = coalesce($3::int, w.version)
@@ -19,7 +20,8 @@ where w.org_id = $1 and w.id = $2;
 select w.org_id, w.id, w.name, w.description, w.status, w.type, w.version, w.live_version, w.cooldown_ms, w.max_runs,
     case when l.workflow_id is null then w.max_runs else l.remain_runs end as remain_runs, w.paused_reason,
     w.visibility, w.trigger_secret, w.ui_metadata, w.created_by, w.updated_by, w.created_at, w.updated_at,
-    (select max(r.started_at) from runs r where r.org_id = w.org_id and r.workflow_id = w.id) as last_triggered_at,
+    greatest(w.last_run_at, (select max(r.started_at) from runs r where r.org_id = w.org_id and r.workflow_id = w.id))
+        as last_triggered_at,
     v.version as shown_version, v.definition, v.created_by as version_created_by
 from workflows w
 join workflow_versions v on v.org_id = w.org_id and v.workflow_id = w.id and v.version = w.version
