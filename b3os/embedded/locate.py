@@ -9,6 +9,9 @@ from pathlib import Path
 
 from b3os.errors import Unavailable
 
+#: Where Debian and Ubuntu keep the server, which they leave out of PATH.
+DEBIAN = Path("/usr/lib/postgresql")
+
 
 def _package_folder(name: str) -> Path | None:
     spec = importlib.util.find_spec(name)
@@ -23,7 +26,7 @@ def postgres_bin() -> Path:
     on_path = shutil.which("postgres")
     if on_path:
         return Path(on_path).resolve().parent
-    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+    debian = sorted(DEBIAN.glob("*/bin/postgres"))
     if debian:
         return debian[-1].parent
     raise Unavailable("no PostgreSQL binaries for this platform: install PostgreSQL 15 to 18 or set DATABASE_URL")

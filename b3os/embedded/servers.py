@@ -14,6 +14,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -44,24 +45,41 @@ def socket_folder(data_dir: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"b3os-{os.getuid()}-{digest}"
 
 
-class EmbeddedServers:
-    """The three servers of one data folder."""
+def too_long(folder: Path) -> str:
+    """Say that a folder cannot hold Unix sockets."""
+    return (
+        f"{folder} is too long for a Unix socket ({len(str(folder))} characters, {SOCKET_FOLDER_LIMIT} at most): "
+        "choose a shorter --data-dir, or set TMPDIR to a short folder"
+    )
 
-    def __init__(self, data_dir: Path, *, fsync: bool = True) -> None:
+
+#: Everything that a data folder may hold.
+ALL = ("postgres", "ops", "data")
+
+
+class EmbeddedServers:
+    """The servers of one data folder; `wanted` names those that are not elsewhere."""
+
+    def __init__(self, data_dir: Path, *, fsync: bool = True, wanted: Sequence[str] = ALL) -> None:
         self.data_dir = data_dir.resolve()
         self.sockets = socket_folder(self.data_dir)
+        self._wanted = wanted
         self._fsync = fsync
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._mode = "user"
 
     def start(self) -> Urls:
-        """Start all three; returns when they answer. Raises Unavailable or BadInput with what to do."""
+        """Start what is wanted; returns when it answers. Raises Unavailable or BadInput with what to do."""
+        if len(str(self.sockets)) > SOCKET_FOLDER_LIMIT:
+            raise BadInput(too_long(self.sockets))
         self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.sockets.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._mode = self._choose_mode()
-        self._start_postgres()
-        for name in ("ops", "data"):
-            self._start_valkey(name)
+        if "postgres" in self._wanted:
+            self._mode = self._choose_mode()
+            self._start_postgres()
+        for name in self._wanted:
+            if name != "postgres":
+                self._start_valkey(name)
         return Urls(
             database_url=f"postgresql://b3os@/postgres?host={self.sockets}",
             redis_ops_url=f"unix://{self.sockets}/ops.sock",
@@ -69,7 +87,7 @@ class EmbeddedServers:
         )
 
     def stop(self) -> None:
-        """Stop all three, PostgreSQL by a fast shutdown; kills what does not leave."""
+        """Stop what was started, PostgreSQL by a fast shutdown; kills what does not leave."""
         for name, child in self._children.items():
             with contextlib.suppress(ProcessLookupError):
                 child.send_signal(signal.SIGINT if name == "postgres" else signal.SIGTERM)
@@ -118,7 +136,7 @@ class EmbeddedServers:
 
     def _start_postgres(self) -> None:
         binaries, cluster = postgres_bin(), self.data_dir / "pg"
-        self._check_version(binaries, cluster)
+        check_version(binaries, cluster)
         if self._mode == "nobody":
             shutil.chown(self.data_dir, "nobody", "nogroup")
             shutil.chown(self.sockets, "nobody", "nogroup")
@@ -141,18 +159,6 @@ class EmbeddedServers:
                 return
             time.sleep(0.2)
         raise Unavailable(f"PostgreSQL did not start: see {self.data_dir / 'postgres.log'}")
-
-    def _check_version(self, binaries: Path, cluster: Path) -> None:
-        version_file = cluster / "PG_VERSION"
-        if not version_file.exists():
-            return
-        answer = subprocess.run([binaries / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
-        ours, theirs = answer.split()[2].split(".")[0], version_file.read_text().strip()
-        if ours != theirs:
-            raise BadInput(
-                f"{cluster} was made by PostgreSQL {theirs}, the binaries here are {ours}: "
-                "dump it with the old version and restore, or use another --data-dir"
-            )
 
     def _initdb(self, binaries: Path, cluster: Path) -> None:
         prefix = [part for part in self._postgres_prefix() if part not in ("--pdeathsig", "INT")]
@@ -196,6 +202,20 @@ class EmbeddedServers:
             return subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True
             )
+
+
+def check_version(binaries: Path, cluster: Path) -> None:
+    """Raise BadInput for a cluster that another PostgreSQL version made."""
+    version_file = cluster / "PG_VERSION"
+    if not version_file.exists():
+        return
+    answer = subprocess.run([binaries / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
+    ours, theirs = answer.split()[2].split(".")[0], version_file.read_text().strip()
+    if ours != theirs:
+        raise BadInput(
+            f"{cluster} was made by PostgreSQL {theirs}, the binaries here are {ours}: "
+            "dump it with the old version and restore, or use another --data-dir"
+        )
 
 
 def death_signal(name: str) -> list[str]:

@@ -25,6 +25,8 @@ BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 #: A child that lived this long starts its back-off from the beginning.
 STEADY_S = 30.0
 POLL_S = 0.05
+#: The server that stands in for each setting that is missing.
+SERVERS = {"DATABASE_URL": "postgres", "REDIS_OPS_URL": "ops", "REDIS_DATA_URL": "data"}
 #: The chain of `make demo-chain`; only `b3os up` knows it by itself.
 DEMO_CHAIN = '[{"id":31337,"name":"Anvil","rpcUrls":["http://127.0.0.1:8545"],"blockTimeMs":500}]'
 
@@ -152,16 +154,15 @@ class Supervisor:
 
     def _prepare(self) -> dict[str, str]:
         environ = dict(os.environ)
-        missing = [n for n in ("DATABASE_URL", "REDIS_OPS_URL", "REDIS_DATA_URL") if not environ.get(n)]
+        missing = [server for name, server in SERVERS.items() if not environ.get(name)]
         check_port(self.options.host, self.options.port)
         folder = self.options.data_dir.resolve()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if missing:
-            self.servers = EmbeddedServers(folder)
+            self.servers = EmbeddedServers(folder, wanted=missing)
             urls = self.servers.start()
-            environ.setdefault("DATABASE_URL", urls.database_url)
-            environ.setdefault("REDIS_OPS_URL", urls.redis_ops_url)
-            environ.setdefault("REDIS_DATA_URL", urls.redis_data_url)
+            for name, url in zip(SERVERS, msgspec.structs.astuple(urls), strict=True):
+                environ[name] = environ.get(name) or url
         for name, value in secrets_of(folder).items():
             environ.setdefault(name, value)
         environ.setdefault("B3OS_CHAINS", DEMO_CHAIN)

@@ -13,10 +13,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from b3os.embedded.doctor import examine
 from b3os.embedded.servers import EmbeddedServers, socket_folder
 from b3os.errors import BadInput
-from b3os.settings import Settings
 
 
 @pytest.fixture
@@ -77,15 +75,23 @@ def test_data_of_another_version_is_named(folder: Path) -> None:
     (folder / "pg/PG_VERSION").write_text("11\n")
     with pytest.raises(BadInput, match="made by PostgreSQL 11"):
         EmbeddedServers(folder).start()
-    assert any("PostgreSQL 11" in finding.problem for finding in examine(folder, 0, Settings()))
 
 
 def test_long_folder_gets_short_sockets() -> None:
     assert len(str(socket_folder(Path("/" + "x" * 120)))) < 60
 
 
-def test_doctor_names_unreachable_servers(folder: Path) -> None:
-    settings = Settings(database_url="postgresql://b3os@/x?host=/nowhere", redis_ops_url="unix:///nowhere.sock")
-    problems = [finding.problem for finding in examine(folder, 0, settings)]
-    assert any(p.startswith("DATABASE_URL is unreachable") for p in problems)
-    assert any(p.startswith("REDIS_OPS_URL is unreachable") for p in problems)
+def test_a_folder_that_can_hold_no_socket_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(folder / ("t" * 100)))
+    with pytest.raises(BadInput, match="too long for a Unix socket"):
+        EmbeddedServers(folder / ("d" * 100)).start()
+
+
+def test_only_what_is_wanted_is_started(folder: Path) -> None:
+    servers = EmbeddedServers(folder, wanted=["ops"])
+    servers.start()
+    try:
+        assert set(servers.pids()) == {"ops"}
+        assert not (folder / "pg").exists()
+    finally:
+        servers.stop()

@@ -38,13 +38,23 @@ def until(read: Callable[[], Any], limit_s: float = 30.0, what: str = "") -> Any
 class House:
     """A running B3OS and the key of its bootstrapped organization."""
 
-    def __init__(self, data_dir: Path, **environ: str) -> None:
+    def __init__(self, data_dir: Path, *options: str, **environ: str) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = data_dir.parent / "up.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "b3os.cli", "up", "--port", str(self.port), "--data-dir", str(data_dir)],
+                [
+                    sys.executable,
+                    "-m",
+                    "b3os.cli",
+                    "up",
+                    "--port",
+                    str(self.port),
+                    "--data-dir",
+                    str(data_dir),
+                    *options,
+                ],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env={**os.environ, **environ},
@@ -137,13 +147,20 @@ class House:
         if self.process.stdout is not None:
             self.process.stdout.close()
 
-    def child(self, name: str) -> int:
-        """Process id of the service `name`."""
+    def copies(self, name: str) -> list[int]:
+        """Process ids of all copies of the service `name`."""
+        found = []
         for pid in self.children():
             with contextlib.suppress(OSError):
                 if f"services.{name}" in Path(f"/proc/{pid}/cmdline").read_text():
-                    return pid
-        raise AssertionError(f"no process services.{name}")
+                    found.append(pid)
+        return found
+
+    def child(self, name: str) -> int:
+        """Process id of the service `name`."""
+        found = self.copies(name)
+        assert found, f"no process services.{name}"
+        return found[0]
 
     def stop(self, signal_number: int = signal.SIGTERM) -> float:
         """Stop and return the seconds it took; every process is gone afterwards."""
@@ -157,9 +174,9 @@ class House:
 
 
 @contextlib.contextmanager
-def house(data_dir: Path, **environ: str) -> Iterator[House]:
+def house(data_dir: Path, *options: str, **environ: str) -> Iterator[House]:
     """Start a B3OS, bootstrap it, stop it."""
-    running = House(data_dir, **environ)
+    running = House(data_dir, *options, **environ)
     try:
         running.await_ready()
         running.bootstrap()

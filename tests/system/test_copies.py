@@ -1,0 +1,52 @@
+"""Several copies of each process, and servers found on PATH where the wheels are missing."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from b3os.embedded.locate import DEBIAN
+from tests.system.house import House, house
+
+ROOT = Path(__file__).parents[2]
+SAY = {"root": {"type": "webhook", "payload": {}, "children": ["say"]},
+       "say": {"type": "log", "payload": {"message": "{{$trigger.body.n}}"}, "children": []}}  # fmt: skip
+
+
+def fire(running: House, count: int) -> None:
+    """Fire a workflow `count` times and see every run succeed."""
+    workflow = running.publish("say", {"nodes": SAY})
+    fired = [running.call("POST", f"/v1/webhooks/{workflow['triggerSecret']}", {"n": n})["data"] for n in range(count)]
+    for answer in fired:
+        assert running.finished_run(answer["runId"])["status"] == "success"
+
+
+def listens(pid: int, port: int) -> bool:
+    """Say whether a process has a socket of its own that accepts on the port."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    ours = {f"socket:[{row[9]}]" for row in rows if row[3] == "0A" and row[1].endswith(f":{port:04X}")}
+    return any(fd.is_symlink() and str(fd.readlink()) in ours for fd in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def test_two_copies_of_everything_share_the_work(tmp_path: Path) -> None:
+    two = ("--api", "2", "--masters", "2", "--workers", "2", "--actions", "2")
+    with house(tmp_path / "d", *two) as running:
+        for name in ("api", "master", "worker", "actions"):
+            assert len(running.copies(name)) == 2, name
+        assert len(running.copies("watchdog")) == 1
+        assert all(listens(pid, running.port) for pid in running.copies("api"))
+        fire(running, 20)
+
+
+@pytest.mark.skipif(
+    not shutil.which("redis-server") or not (shutil.which("postgres") or list(DEBIAN.glob("*/bin/postgres"))),
+    reason="PostgreSQL and Redis are not on PATH",
+)
+def test_servers_on_path_stand_in_for_missing_wheels(tmp_path: Path) -> None:
+    hidden = os.pathsep.join((str(ROOT / "tests/nowheels"), os.environ.get("PYTHONPATH", "")))
+    with house(tmp_path / "d", PYTHONPATH=hidden) as running:
+        commands = [Path(f"/proc/{pid}/cmdline").read_text().split("\0")[0] for pid in running.children()]
+        assert not any("site-packages" in command for command in commands if "postgres" in command)
+        assert sum("redis-server" in command for command in commands) == 2
+        fire(running, 5)
