@@ -170,7 +170,9 @@ class Supervisor:
         if not environ.get("B3OS_ACTIONS_URL"):
             port = free_port()
             environ["B3OS_ACTIONS_URL"], environ["B3OS_ACTIONS_PORT"] = f"http://127.0.0.1:{port}", str(port)
-        subprocess.run([sys.executable, "-m", "b3os.cli", "migrate", "--quiet"], env=environ, check=True)
+        done = subprocess.run([sys.executable, "-m", "b3os.cli", "migrate", "--quiet"], env=environ, check=False)
+        if done.returncode:
+            raise Unavailable("nothing was started: the line above says why the schema could not be brought up to date")
         return environ
 
     def _plan(self) -> list[tuple[str, dict[str, str]]]:

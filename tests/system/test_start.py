@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.system.house import free_port
+
 DEAD = {
     "DATABASE_URL": "postgresql://user:secret-password@127.0.0.1:9/x",
     "REDIS_OPS_URL": "redis://127.0.0.1:9",
@@ -32,6 +34,14 @@ def test_a_dead_database_is_named(command: str) -> None:
     assert "PostgreSQL at 127.0.0.1:9 cannot be reached" in done.stderr
     assert "Traceback" not in done.stderr
     assert "secret-password" not in done.stderr
+
+
+def test_up_names_a_dead_database_and_starts_nothing(tmp_path: Path) -> None:
+    done = start("up", "--port", str(free_port()), "--data-dir", str(tmp_path / "d"), **DEAD)
+    assert done.returncode == 1
+    assert "PostgreSQL at 127.0.0.1:9 cannot be reached" in done.stderr
+    assert "nothing was started" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_missing_database_is_named() -> None:
