@@ -166,8 +166,9 @@ class Api:
         else:
             await send_json(answered, 200, data if route.code == BARE else success(data, route.code))
         finally:
-            path = route.path if route else "none"
-            metrics.HTTP_REQUESTS.labels(path, scope["method"], str(answered.status)).inc()
+            # Only our own words become labels: a client must not be able to make new ones.
+            path, method = (route.path, route.method) if route else ("none", "none")
+            metrics.HTTP_REQUESTS.labels(path, method, str(answered.status)).inc()
             if route is None or route.handler is not None:
                 metrics.HTTP_SECONDS.labels(path).observe(time.perf_counter() - began)
 
