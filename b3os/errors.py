@@ -50,14 +50,22 @@ class InvalidDefinition(BadInput):
 
 
 class ExpressionError(BadInput):
-    """A template that cannot be parsed or resolved. `column` counts characters from 0 in the source."""
+    """A template that cannot be parsed or rendered. `column` counts characters from 0; whoever knows `node` sets it."""
 
     code = 400300
 
-    def __init__(self, message: str, *, column: int = 0, field: str = "") -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, column: int = 0, field: str = "", code: int | None = None) -> None:
+        super().__init__(message, code=code)
         self.column = column
         self.field = field
+        self.node = ""
+
+    def at_node(self, node: str) -> "ExpressionError":
+        """Name the node whose payload this is, in the message too."""
+        self.node = node
+        self.message = f"node {node}: {self.message}"
+        self.args = (self.message,)
+        return self
 
 
 class BudgetExceeded(BadInput):

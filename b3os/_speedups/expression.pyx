@@ -1,14 +1,25 @@
 """Templates: `{{a.b.c || 'x'}}` inside JSON, parsed once, walked in C, one pass.
 
-A template is a tree of `_Part` objects that own their children. Rendering allocates the result and nothing that
-outlives the call. There is no attribute access, no call and no second evaluation of data: a value that contains
-`{{` after rendering stays as it is.
+A template is a tree of `_Part` objects that own their children; C arrays beside the lists hold the same objects,
+borrowed, so that a walk touches no Python list. Rendering allocates the result and nothing that outlives the call;
+constants and referenced values are shared, not copied: whoever renders must not change the result in place. There is
+no attribute access, no call and no second evaluation of data: a value that contains `{{` stays as it is.
 
-Limits: source 64 kB a string, depth 64, result 1 MB of text. A missing path is None, or "" inside text.
+Scopes are dicts, innermost first: the first name of a path is looked up in each until one has it, so that a run never
+copies what its nodes left behind. `$nodes.x` is `x`.
 
-A dict key that is one whole expression keeps the type of what it refers to: `{"{{n.result.p}}": {"$lte": 5}}` renders
-to `{"$left": <value>, "$test": {"$lte": 5}}`, or to a list of such objects when the dict has several keys.
+Limits: source 64 kB a string, depth 64, text 1 MB and referenced values about 16 MB a payload, both counted over the
+whole payload. A missing path is None as a whole value, "" inside text. A segment of ASCII digits is an index on a
+list and a key on a dict, however it is written; an index past the end (or of more than 9 digits) leads nowhere.
+
+A key that is one whole expression keeps the type of what it refers to where the dict is a condition (the fields
+`condition` and `filter`, or a value that is a dict of `$` operators): `{"{{n.result.p}}": {"$lte": 5}}` renders to
+`{"$left": <value>, "$test": {"$lte": 5}}`, or to a list of such objects when the dict has several keys.
 """
+
+from cpython.dict cimport PyDict_Copy, PyDict_GetItemWithError
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.object cimport PyObject
 
 import msgspec
 
@@ -17,29 +28,60 @@ from b3os.errors import ExpressionError
 MAX_SOURCE = 64 * 1024
 MAX_DEPTH = 64
 MAX_RESULT = 1024 * 1024
+#: Characters of referenced values in one payload, about: shared references could multiply without end when stored.
+MAX_VALUES = 16 * 1024 * 1024
+
+cdef enum:
+    TEXT_LIMIT = 1024 * 1024
+    VALUE_LIMIT = 16 * 1024 * 1024
+    DATA_DEPTH = 256      # nesting of referenced data; the JSON encoder recurses
+    MAX_DIGITS = 100      # of a number literal: finite as a float
+    UNREADABLE = 400300
+    TOO_BIG = 400302
+    TOO_LONG = 400303
 
 cdef object _encode = msgspec.json.Encoder().encode
+cdef dict LITERALS = {"true": True, "false": False, "null": None}
+cdef frozenset CONDITION_FIELDS = frozenset(("condition", "filter"))
 
 cdef enum Kind:
     CONSTANT      # value
-    PATH          # value: tuple of segments (str or int)
+    PATH          # segments looked up in the scopes
+    ITEM          # segments looked up in the item of a local template
     FALLBACK      # children tried in order until one is not None
     TEXT          # children joined as text
+    QUOTED        # as TEXT, for a text that is parsed once more: what data brings is written as a literal
     LIST          # children
-    DICT          # keys[i] (part) -> children[i]
-    CONDITION     # as DICT, with at least one key that is a whole expression
+    DICT          # keys[i] -> children[i]
+    CONDITION     # as DICT, with at least one key that is a left operand
+
+cdef struct Context:
+    PyObject* scopes      # tuple of dicts, innermost first; borrowed from the caller of render
+    PyObject* item        # borrowed from the caller of render_local
+    Py_ssize_t text       # characters of text that may still be written
+    Py_ssize_t values     # characters of referenced values that may still be passed on
 
 
 cdef class _Part:
     cdef Kind kind
-    cdef object value      # CONSTANT: any; PATH: tuple[str | int, ...]
-    cdef list keys         # DICT: list[_Part]
-    cdef list children     # list[_Part]
+    cdef bint is_left
+    cdef Py_ssize_t count
+    cdef object value            # CONSTANT: any; DICT with constant keys: the dict to copy
+    cdef list children           # list[_Part]; of a path: its segments, interned
+    cdef list keys               # list[_Part]
+    cdef PyObject** items        # children, borrowed
+    cdef Py_ssize_t* indexes     # of a path: the segment as an index, -1 when it is a name
+    cdef str field
+    cdef Py_ssize_t column
 
-    def __cinit__(self):
-        self.value = None
-        self.keys = None
-        self.children = None
+    def __dealloc__(self):
+        PyMem_Free(self.items)
+        PyMem_Free(self.indexes)
+
+
+cdef object _error(str what, str field, Py_ssize_t column, int code):
+    place = f" of payload.{field}" if field else ""
+    return ExpressionError(f"{what}, at column {column}{place}", column=column, field=field, code=code)
 
 
 cdef _Part _constant(object value):
@@ -49,322 +91,223 @@ cdef _Part _constant(object value):
     return part
 
 
-cdef _Part _many(Kind kind, list children):
-    cdef _Part part = _Part()
+cdef _Part _many(Kind kind, list children, list keys, str field, Py_ssize_t column):
+    cdef _Part part = _Part(), key
+    cdef Py_ssize_t n
     part.kind = kind
     part.children = children
+    part.keys = keys
+    part.field = field
+    part.column = column
+    part.count = len(children)
+    part.items = <PyObject**>PyMem_Malloc(max(part.count, 1) * sizeof(PyObject*))
+    if part.items == NULL:
+        raise MemoryError
+    for n in range(part.count):
+        part.items[n] = <PyObject*>children[n]
+    if kind == DICT and _all_constant(keys):
+        part.value = {_text((<_Part>k).value): (<_Part>c).value for k, c in zip(keys, children)}
+        if len(part.value) == part.count:
+            for n in range(part.count):
+                key = keys[n]
+                key.value = _text(key.value)
+        else:
+            part.value = None
     return part
 
 
-# --- parsing -----------------------------------------------------------------------------------------------------
-
-cdef bint _is_name(Py_UCS4 c):
-    return c.isalnum() or c == u"_" or c == u"-" or c == u"$" or c == u"@"
-
-
-cdef object _fail(str message, Py_ssize_t column):
-    raise ExpressionError(f"{message} at column {column}", column=column)
-
-
-cdef class _Parser:
-    cdef str source
-    cdef Py_ssize_t at
-    cdef Py_ssize_t end
-    cdef list references
-
-    def __cinit__(self, str source, list references):
-        self.source = source
-        self.at = 0
-        self.end = len(source)
-        self.references = references
-
-    cdef void skip(self):
-        while self.at < self.end and self.source[self.at].isspace():
-            self.at += 1
-
-    cdef _Part alternatives(self):
-        cdef list parts = [self.operand()]
-        self.skip()
-        while self.at + 1 < self.end and self.source[self.at] == u"|" and self.source[self.at + 1] == u"|":
-            self.at += 2
-            parts.append(self.operand())
-            self.skip()
-        return parts[0] if len(parts) == 1 else _many(FALLBACK, parts)
-
-    cdef _Part operand(self):
-        cdef Py_UCS4 c
-        self.skip()
-        if self.at >= self.end:
-            _fail("an expression is missing", self.at)
-        c = self.source[self.at]
-        if c == u"'" or c == u'"':
-            return _constant(self.string())
-        if c.isdigit() or (c == u"-" and self.at + 1 < self.end and self.source[self.at + 1].isdigit()):
-            return self.number_or_path()
-        return self.path()
-
-    cdef str string(self):
-        cdef Py_UCS4 quote = self.source[self.at]
-        cdef Py_ssize_t begin = self.at
-        cdef list out = []
-        self.at += 1
-        while self.at < self.end:
-            c = self.source[self.at]
-            if c == u"\\" and self.at + 1 < self.end:
-                self.at += 1
-                c = self.source[self.at]
-                out.append({"n": "\n", "t": "\t"}.get(c, c))
-            elif c == quote:
-                self.at += 1
-                return "".join(out)
-            else:
-                out.append(c)
-            self.at += 1
-        _fail("a string is not closed", begin)
-
-    cdef _Part number_or_path(self):
-        # `-1`, `2.5` are numbers; `1abc.x` is a node id.
-        cdef Py_ssize_t begin = self.at
-        cdef str word
-        self.at += 1
-        while self.at < self.end and (_is_name(self.source[self.at]) or self.source[self.at] == u"."):
-            self.at += 1
-        word = self.source[begin:self.at]
-        try:
-            return _constant(int(word))
-        except ValueError:
-            pass
-        if word.replace(".", "", 1).lstrip("-").isdigit():
-            return _constant(float(word))
-        self.at = begin
-        return self.path()
-
-    cdef _Part path(self):
-        cdef list segments = [self.name()]
-        cdef Py_UCS4 c
-        cdef _Part part
-        while self.at < self.end:
-            c = self.source[self.at]
-            if c == u".":
-                self.at += 1
-                segments.append(self.name())
-            elif c == u"[":
-                segments.append(self.index())
-            else:
-                break
-        if len(segments) > MAX_DEPTH:
-            _fail(f"a path has more than {MAX_DEPTH} segments", self.at)
-        if len(segments) == 1 and segments[0] in ("true", "false", "null"):
-            return _constant({"true": True, "false": False, "null": None}[segments[0]])
-        part = _Part()
-        part.kind = PATH
-        part.value = tuple(segments)
-        self.references.append(tuple(str(s) for s in segments))
-        return part
-
-    cdef str name(self):
-        cdef Py_ssize_t begin = self.at
-        while self.at < self.end and _is_name(self.source[self.at]):
-            self.at += 1
-        if self.at == begin:
-            _fail("a name is expected", self.at)
-        return self.source[begin:self.at]
-
-    cdef object index(self):
-        cdef Py_ssize_t begin = self.at
-        cdef str word
-        self.at += 1
-        self.skip()
-        if self.at < self.end and self.source[self.at] in u"'\"":
-            word = self.string()
-        else:
-            begin = self.at
-            while self.at < self.end and self.source[self.at].isdigit():
-                self.at += 1
-            word = self.source[begin:self.at]
-            if not word:
-                _fail("an index or a quoted name is expected", begin)
-        self.skip()
-        if self.at >= self.end or self.source[self.at] != u"]":
-            _fail("] is expected", self.at)
-        self.at += 1
-        return word
-
-
-cdef Py_ssize_t _close(str source, Py_ssize_t begin):
-    """Return where `}}` ends the expression begun at `begin`, quotes respected; -1 when it does not."""
-    cdef Py_ssize_t at = begin
-    cdef Py_ssize_t end = len(source)
-    cdef Py_UCS4 quote = 0
-    cdef Py_UCS4 c
-    while at < end:
-        c = source[at]
-        if quote:
-            if c == u"\\":
-                at += 1
-            elif c == quote:
-                quote = 0
-        elif c == u"'" or c == u'"':
-            quote = c
-        elif c == u"}" and at + 1 < end and source[at + 1] == u"}":
-            return at
-        at += 1
-    return -1
-
-
-cdef _Part _parse_expression(str source, Py_ssize_t begin, Py_ssize_t close, list references):
-    cdef _Parser parser = _Parser(source[:close], references)
-    parser.at = begin
-    cdef _Part part = parser.alternatives()
-    parser.skip()
-    if parser.at < close:
-        _fail(f"unexpected {source[parser.at]!r}", parser.at)
+cdef _Part _path(list segments, Kind kind, str field, Py_ssize_t column):
+    cdef _Part part = _many(kind, [_intern(s) for s in segments], None, field, column)
+    cdef Py_ssize_t n
+    part.indexes = <Py_ssize_t*>PyMem_Malloc(max(part.count, 1) * sizeof(Py_ssize_t))
+    if part.indexes == NULL:
+        raise MemoryError
+    for n in range(part.count):
+        segment = segments[n]
+        part.indexes[n] = int(segment) if segment.isascii() and segment.isdigit() and len(segment) <= 9 else -1
     return part
 
 
-cdef _Part _parse_text(str source, list references, bint local):
-    """Parse a string. `{{@x}}` is left alone unless `local`: format renders it per item."""
-    cdef Py_ssize_t at = 0, begin, close
-    cdef list parts = []
-    if len(source) > MAX_SOURCE:
-        raise ExpressionError(f"a template is longer than {MAX_SOURCE} characters")
-    while True:
-        begin = source.find("{{", at)
-        if begin < 0:
-            break
-        close = _close(source, begin + 2)
-        if close < 0:
-            _fail("{{ is not closed by }}", begin)
-        if source[begin + 2:close].lstrip().startswith("@") != local:
-            parts.append(_constant(source[at:close + 2]))
-        else:
-            if begin > at:
-                parts.append(_constant(source[at:begin]))
-            parts.append(_parse_expression(source, begin + 2, close, references))
-        at = close + 2
-    if not parts:
-        return _constant(source)
-    if at < len(source):
-        parts.append(_constant(source[at:]))
-    if len(parts) == 1:
-        return parts[0]
-    return _many(TEXT, parts)
+cdef str _intern(str text):
+    # A key that JSON brought is another object; equal interned ones are found by address.
+    import sys
+    return sys.intern(text)
 
 
-cdef _Part _parse_value(object value, list references, int depth):
-    cdef _Part part
-    if depth > MAX_DEPTH:
-        raise ExpressionError(f"a payload is nested deeper than {MAX_DEPTH}")
-    if isinstance(value, str):
-        return _parse_text(value, references, False)
-    if isinstance(value, list):
-        part = _many(LIST, [_parse_value(item, references, depth + 1) for item in value])
-        return part if any(not _is_constant(p) for p in part.children) else _constant(value)
-    if isinstance(value, dict):
-        return _parse_dict(value, references, depth)
-    return _constant(value)
-
-
-cdef _Part _parse_dict(dict value, list references, int depth):
-    cdef _Part part = _many(DICT, []), key_part
-    part.keys = []
-    cdef bint constant = True
-    for key, item in value.items():
-        key_part = _parse_text(str(key), references, False)
-        if key_part.kind == PATH or key_part.kind == FALLBACK:
-            part.kind = CONDITION
-        try:
-            child = _parse_value(item, references, depth + 1)
-        except ExpressionError as error:
-            error.field = f"{key}.{error.field}" if error.field else str(key)
-            raise
-        constant = constant and _is_constant(key_part) and _is_constant(child)
-        part.keys.append(key_part)
-        part.children.append(child)
-    return _constant(value) if constant else part
-
-
-cdef bint _is_constant(_Part part):
-    return part.kind == CONSTANT
+include "expression_parser.pxi"
 
 
 # --- rendering ---------------------------------------------------------------------------------------------------
 
-cdef object _walk(tuple path, object value):
-    """Follow a path through dicts and lists; None where it leads nowhere."""
+cdef PyObject* _follow(_Part path, PyObject* value, Py_ssize_t at) except? NULL:
+    """Follow the segments of a path from `at`; borrowed, NULL without an error where it leads nowhere."""
     cdef Py_ssize_t n
-    for segment in path:
-        if type(value) is dict:
-            value = (<dict>value).get(segment)
-        elif type(value) is list:
-            if not segment.isdigit() or len(segment) > 9:
-                return None
-            n = int(segment)
-            if n >= len(<list>value):
-                return None
-            value = (<list>value)[n]
+    while at < path.count:
+        if value == NULL:
+            return NULL
+        if type(<object>value) is dict:
+            value = PyDict_GetItemWithError(<object>value, <object>path.items[at])
+        elif type(<object>value) is list:
+            n = path.indexes[at]
+            if n < 0 or n >= len(<list>value):
+                return NULL
+            value = <PyObject*>(<list>value)[n]
         else:
-            return None
-        if value is None:
-            return None
+            return NULL
+        at += 1
     return value
 
 
+cdef PyObject* _find(_Part path, Context* context) except? NULL:
+    """Look a path up; borrowed from the scopes, NULL without an error where it leads nowhere."""
+    cdef PyObject* value = NULL
+    cdef object scope
+    if path.kind == ITEM:
+        return _follow(path, context.item, 0)
+    for scope in <tuple>context.scopes:
+        value = PyDict_GetItemWithError(<dict>scope, <object>path.items[0])
+        if value != NULL:
+            return _follow(path, value, 1)
+    return NULL
+
+
+cdef Py_ssize_t _measure(object value, Py_ssize_t left, int depth):
+    """Return what is left of a budget after a value of JSON, less than 0 when it is spent; stops there."""
+    if left < 0 or depth > DATA_DEPTH:
+        return -1
+    if type(value) is str:
+        return left - len(<str>value) - 2
+    if type(value) is dict:
+        left -= 2
+        for key, item in (<dict>value).items():
+            left = _measure(item, left - 4 - (len(<str>key) if type(key) is str else 0), depth + 1)
+            if left < 0:
+                return -1
+        return left
+    if type(value) is list:
+        left -= 2
+        for item in <list>value:
+            left = _measure(item, left - 1, depth + 1)
+            if left < 0:
+                return -1
+        return left
+    return left - 4
+
+
 cdef str _text(object value):
+    if type(value) is str:
+        return <str>value
     if value is None:
         return ""
-    if isinstance(value, str):
-        return value
     if value is True:
         return "true"
     if value is False:
         return "false"
-    if isinstance(value, int):
+    if type(value) is int:
         return str(value)
     return _encode(value).decode()
 
 
-cdef object _render(_Part part, object scope):
-    cdef Py_ssize_t i, size
+cdef str _written(_Part part, object value, Context* context):
+    """Return a value as text, counted; an object that would not fit is never encoded."""
+    cdef str text
+    if type(value) is dict or type(value) is list:
+        if _measure(value, context.text, 0) < 0:
+            raise _too_long(part)
+    text = _text(value)
+    context.text -= len(text)
+    if context.text < 0:
+        raise _too_long(part)
+    return text
+
+
+cdef object _too_long(_Part part):
+    return _error(f"the texts of a payload are larger than {MAX_RESULT} characters", part.field, part.column, TOO_LONG)
+
+
+cdef str _joined(_Part part, Context* context):
+    cdef list pieces = []
     cdef _Part child
+    cdef Py_ssize_t n
+    cdef str text
+    for n in range(part.count):
+        child = <_Part>part.items[n]
+        text = _written(part, _value(child, context), context)
+        if part.kind == QUOTED and child.kind != CONSTANT and "{" in text:
+            text = "{{@'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'}}"
+        pieces.append(text)
+    return "".join(pieces)
+
+
+cdef object _value(_Part part, Context* context):
+    """Return the value of an expression inside a text or a fallback, or of a constant."""
+    cdef PyObject* found
+    cdef Py_ssize_t n
     if part.kind == CONSTANT:
         return part.value
-    if part.kind == PATH:
-        return _walk(part.value, scope)
-    if part.kind == FALLBACK:
-        for child in part.children:
-            value = _render(child, scope)
-            if value is not None:
-                return value
-        return None
-    if part.kind == TEXT:
-        pieces = [_text(_render(child, scope)) for child in part.children]
-        size = 0
-        for piece in pieces:
-            size += len(<str>piece)
-        if size > MAX_RESULT:
-            raise ExpressionError(f"a rendered text is larger than {MAX_RESULT} characters")
-        return "".join(pieces)
+    if part.kind == PATH or part.kind == ITEM:
+        found = _find(part, context)
+        return None if found == NULL else <object>found
+    for n in range(part.count):
+        value = _value(<_Part>part.items[n], context)
+        if value is not None:
+            return value
+    return None
+
+
+cdef object _render(_Part part, Context* context):
+    cdef Py_ssize_t n
+    cdef _Part key, child
+    cdef dict result
+    if part.kind == CONSTANT:
+        return part.value
+    if part.kind == PATH or part.kind == FALLBACK or part.kind == ITEM:
+        value = _value(part, context)
+        if type(value) is str or type(value) is dict or type(value) is list:
+            context.values = _measure(value, context.values, 0)
+            if context.values < 0:
+                what = f"the values of a payload are larger than {MAX_VALUES} characters, or nested too deep"
+                raise _error(what, part.field, part.column, TOO_LONG)
+        return value
+    if part.kind == TEXT or part.kind == QUOTED:
+        return _joined(part, context)
     if part.kind == LIST:
-        return [_render(child, scope) for child in part.children]
-    if part.kind == DICT:
-        result = {}
-        for i in range(len(part.children)):
-            result[_text(_render(part.keys[i], scope))] = _render(part.children[i], scope)
+        return [_render(<_Part>part.items[n], context) for n in range(part.count)]
+    if part.kind == CONDITION:
+        return _render_condition(part, context)
+    if part.value is not None:
+        # A copy brings the table at its size, and the constants.
+        result = PyDict_Copy(part.value)
+        for n in range(part.count):
+            child = <_Part>part.items[n]
+            if child.kind != CONSTANT:
+                key = <_Part>part.keys[n]
+                result[<str>key.value] = _render(child, context)
         return result
-    return _render_condition(part, scope)
+    result = {}
+    for n in range(part.count):
+        key = part.keys[n]
+        result[_key(key, part, context)] = _render(<_Part>part.items[n], context)
+    return result
 
 
-cdef object _render_condition(_Part part, object scope):
+cdef str _key(_Part key, _Part part, Context* context):
+    if key.kind == TEXT:
+        return _joined(key, context)
+    return _written(part, _value(key, context), context)
+
+
+cdef object _render_condition(_Part part, Context* context):
     cdef list tests = []
     cdef _Part key
-    for i in range(len(part.children)):
-        key = part.keys[i]
-        value = _render(part.children[i], scope)
-        if key.kind == PATH or key.kind == FALLBACK:
-            tests.append({"$left": _render(key, scope), "$test": value})
+    cdef Py_ssize_t n
+    for n in range(part.count):
+        key = part.keys[n]
+        value = _render(<_Part>part.items[n], context)
+        if key.is_left:
+            tests.append({"$left": _render(key, context), "$test": value})
         else:
-            tests.append({_text(_render(key, scope)): value})
+            tests.append({_key(key, part, context): value})
     return tests[0] if len(tests) == 1 else tests
 
 
@@ -379,25 +322,43 @@ cdef class Template:
         """Whether rendering returns the payload itself."""
         return self._root.kind == CONSTANT
 
-    def render(self, dict scope not None):
-        """Return the payload with every expression replaced by its value; the scope is only read."""
-        return _render(self._root, scope)
+    def render(self, object scopes not None):
+        """Return the payload with every expression replaced; `scopes` is a dict, or dicts innermost first."""
+        cdef Context context
+        cdef tuple chain = <tuple>scopes if type(scopes) is tuple else (scopes,)
+        for scope in chain:
+            if type(scope) is not dict:
+                raise TypeError(f"a scope is a dict, not {type(scope).__name__}")
+        context.scopes = <PyObject*>chain
+        context.item = NULL
+        context.text = TEXT_LIMIT
+        context.values = VALUE_LIMIT
+        return _render(self._root, &context)
 
 
-def compile_template(object value) -> Template:
-    """Parse a JSON value; raises ExpressionError naming column and field."""
+def compile_template(object value, *, str per_item = None) -> Template:
+    """Parse a JSON value; raises ExpressionError naming column and field.
+
+    `per_item` names the field whose text is rendered once more by `render_local`: what data brings into it is quoted.
+    """
     cdef Template template = Template()
     cdef list references = []
-    template._root = _parse_value(value, references, 0)
+    template._root = _parse_value(value, "", references, per_item, 0)
     template.references = tuple(references)
     return template
 
 
 def render_local(str template not None, object item) -> str:
-    """Render `{{@field}}` against one item; `{{@}}`-free text and other expressions stay as they are."""
-    cdef _Part part = _parse_text(template, [], True)
-    if part.kind == CONSTANT:
-        return _text(part.value)
-    # A local path begins with "@name": look it up without the mark.
-    scope = {f"@{key}": value for key, value in item.items()} if isinstance(item, dict) else {"@value": item}
-    return _text(_render(part, scope))
+    """Render `{{@field}}` and `{{@}}` against one item; other expressions stay as they are."""
+    cdef Context context
+    cdef tuple nothing = ()
+    if len(template) > MAX_RESULT:
+        raise _error(f"a text is longer than {MAX_RESULT} characters", "", MAX_RESULT, TOO_BIG)
+    cdef _Part part = _Parser(template, "", [], True).text(False)
+    context.scopes = <PyObject*>nothing
+    context.item = <PyObject*>item
+    context.text = TEXT_LIMIT
+    context.values = VALUE_LIMIT
+    if part.kind == TEXT:
+        return _joined(part, &context)
+    return _written(part, _value(part, &context), &context)

@@ -44,7 +44,11 @@ class RunScheduler:
         self._cursor = Cursor(compiled.graph, compiled.graph.number(trigger_node))
         self._run_id = run_id
         self._storage = dict(storage or {})
-        trigger = {"result": trigger_result, "payload": compiled.definition.nodes[trigger_node].payload}
+        trigger = {
+            "result": trigger_result,
+            "payload": compiled.definition.nodes[trigger_node].payload,
+            "input": trigger_result.get("inputs", {}),
+        }
         self._scope = Scope(
             {
                 trigger_node: trigger,
@@ -113,7 +117,7 @@ class RunScheduler:
             return self._replay(number, stored, now_ms, out)
         input_: Any = None
         try:
-            input_ = self._compiled.template(number).render(self._scope.seen_from(self._around(number)))
+            input_ = self._compiled.render(number, self._scope.seen_from(self._around(number)))
             if node.type == "for-each":
                 return self._enter_loop(number, input_, now_ms, out)
             return self._execute(number, input_, now_ms, out)

@@ -48,7 +48,6 @@ class Scope:
 
     def __init__(self, names: dict[str, Any]) -> None:
         self._view = names
-        self._view["$nodes"] = self._view
         #: The iteration whose variables are in the view.
         self._shown = ""
 

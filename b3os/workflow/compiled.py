@@ -3,9 +3,11 @@
 Every run of a version shares one of these. Nodes have numbers, in the order of the definition's map.
 """
 
+from typing import Any
+
 from b3os._speedups.dag import Graph
 from b3os._speedups.expression import Template, compile_template
-from b3os.errors import InvalidDefinition
+from b3os.errors import ExpressionError, InvalidDefinition
 from b3os.workflow.definition import Definition, Node, arms_of
 
 
@@ -16,14 +18,27 @@ class Compiled:
         self.definition = definition
         self.graph = graph_of(definition)
         self.nodes: tuple[Node, ...] = tuple(definition.nodes.values())
+        self._ids = tuple(definition.nodes)
         self._templates: list[Template | None] = [None] * len(self.nodes)
 
     def template(self, number: int) -> Template:
         """Return the parsed payload of a node; raises ExpressionError."""
         found = self._templates[number]
         if found is None:
-            found = self._templates[number] = compile_template(self.nodes[number].payload)
+            found = self._templates[number] = template_of(self.nodes[number])
         return found
+
+    def render(self, number: int, scopes: dict[str, Any] | tuple[dict[str, Any], ...]) -> Any:
+        """Return a node's payload with every expression replaced; an ExpressionError names the node."""
+        try:
+            return self.template(number).render(scopes)
+        except ExpressionError as error:
+            raise error.at_node(self._ids[number]) from None
+
+
+def template_of(node: Node) -> Template:
+    """Parse a node's payload; the text that `format` renders once more per item takes data as literals."""
+    return compile_template(node.payload, per_item="template" if node.type == "format" else None)
 
 
 def graph_of(definition: Definition) -> Graph:

@@ -6,8 +6,8 @@ from typing import Any
 import jsonschema_rs
 import msgspec
 
-from b3os._speedups.expression import compile_template
 from b3os.errors import ExpressionError
+from b3os.workflow.compiled import template_of
 from b3os.workflow.definition import Definition, Node
 from b3os.workflow.edges import check_edges, ordered
 from b3os.workflow.problems import Problem, problem
@@ -97,8 +97,9 @@ class Ancestors:
 
 def _expressions(definition: Definition, node_id: str, node: Node, ancestors: Ancestors) -> Iterator[Problem]:
     try:
-        references = compile_template(node.payload).references
+        references = template_of(node).references
     except ExpressionError as error:
+        error.at_node(node_id)
         yield problem("variable", "bad_expression", error.message, node_id, node, f"payload.{error.field}".rstrip("."))
         return
     always = {"root", "trigger", *definition.trigger_node_ids}
