@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CORES := $(wildcard b3os/_speedups/*.pyx b3os/_speedups/*.pxi b3os/_speedups/*.pxd)
 
-.PHONY: up setup test lint bench bench-quick clean demo-chain lock
+.PHONY: up setup test debug-test lint bench bench-quick clean demo-chain lock
 
 up: setup
 	@exec $(BIN)/b3os up $(ARGS)
@@ -33,6 +33,13 @@ lint: setup
 test: lint
 	$(BIN)/python -m pytest -q
 	$(BIN)/python -m bench --quick
+
+# The cores with bounds checks and line tracing, in a copy of the tree: the normal build stays as it is.
+debug-test: setup
+	@rm -rf build/debug && mkdir -p build/debug
+	@cp -r b3os services demo migrations bench tests setup.py pyproject.toml README.md build/debug/ && rm -f build/debug/b3os/_speedups/*.so
+	cd build/debug && B3OS_DEBUG_BUILD=1 $(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace
+	cd build/debug && $(CURDIR)/$(BIN)/python -m pytest -q tests/speedups
 
 bench: setup
 	$(BIN)/python -m bench
