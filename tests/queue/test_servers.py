@@ -1,51 +1,55 @@
-"""Workers as asynqmon sees them: the keys, and protobuf against bytes made by Asynq's own definition."""
+"""Workers as asynqmon sees them: the keys, and protobuf against bytes made by Google's runtime from asynq.proto."""
 
 import asyncio
 from typing import Any
 
-import pytest
 import redis.asyncio
 
 from b3os.queue.servers import Register, Server, Working, server_info, worker_info
-from b3os.queue.task import TIMEOUT_S
 
 SERVER = Server(host="box", pid=42, id="5f0a", concurrency=200, started_ns=1_790_000_000_250_000_000)
 WORK = Working("run_1", "wf:run", b"{}", "default", 1_790_000_001_000_000_000)
-
-
-def reference() -> Any:
-    """The messages of internal/proto/asynq.proto, built with Google's own protobuf runtime."""
-    descriptor_pb2 = pytest.importorskip("google.protobuf.descriptor_pb2")
-    from google.protobuf import descriptor_pool, message_factory, timestamp_pb2
-
-    file = descriptor_pb2.FileDescriptorProto(name="asynq.proto", package="asynq", syntax="proto3")
-    file.dependency.append(timestamp_pb2.DESCRIPTOR.name)
-    text, number, stamp = 9, 5, ".google.protobuf.Timestamp"
-    server = file.message_type.add(name="ServerInfo")
-    entry = server.nested_type.add(name="QueuesEntry")
-    entry.options.map_entry = True
-    entry.field.add(name="key", number=1, type=text, label=1)
-    entry.field.add(name="value", number=2, type=number, label=1)
-    fields = [("host", 1, text), ("pid", 2, number), ("server_id", 3, text), ("concurrency", 4, number)]
-    for name, place, kind in [*fields, ("strict_priority", 6, 8), ("status", 7, text), ("active_worker_count", 9, number)]:
-        server.field.add(name=name, number=place, type=kind, label=1)
-    server.field.add(name="queues", number=5, type=11, label=3, type_name=".asynq.ServerInfo.QueuesEntry")
-    server.field.add(name="start_time", number=8, type=11, label=1, type_name=stamp)
-    worker = file.message_type.add(name="WorkerInfo")
-    for name, place, kind in [
-        ("host", 1, text), ("pid", 2, number), ("server_id", 3, text), ("task_id", 4, text), ("task_type", 5, text),
-        ("task_payload", 6, 12), ("queue", 7, text),
-    ]:  # fmt: skip
-        worker.field.add(name=name, number=place, type=kind, label=1)
-    worker.field.add(name="start_time", number=8, type=11, label=1, type_name=stamp)
-    worker.field.add(name="deadline", number=9, type=11, label=1, type_name=stamp)
-    pool = descriptor_pool.Default()
-    pool.Add(file)
-    return message_factory.GetMessageClassesForFiles(["asynq.proto"], pool)
+SERVER_INFO = (
+    "0a03626f78102a1a043566306120c8012a0c0a08637269746963616c10062a0b0a0764656661756c7410013a06616374697665420b0880f7c4"
+    "d5061080e59a774801"
+)
+WORKER_INFO = (
+    "0a03626f78102a1a0435663061220572756e5f312a0677663a72756e32027b7d3a0764656661756c7442060881f7c4d5064a06088985c5d506"
+)
 
 
 def test_bytes_are_asynqs() -> None:
-    assert server_info(SERVER, "active", 1).hex() == (
-        "0a03626f78102a1a043566306120c8012a0c0a08637269746963616c10062a0b0a0764656661756c7410013a0661637469766542"
-        "0b0880d7c4d506108094d7724801"
-    ).replace("0b0880d7c4d506", "0b0880" + "e3c5d506")
+    assert server_info(SERVER, "active", 1).hex() == SERVER_INFO
+    assert worker_info(SERVER, WORK).hex() == WORKER_INFO
+
+
+async def test_a_server_is_listed_while_it_lives(redis_url: str) -> None:
+    register = Register(redis_url, SERVER, now_ns=lambda: 1_790_000_000_000_000_000)
+    client: Any = redis.asyncio.Redis.from_url(redis_url)
+    await register.beat("active", [WORK])
+    server, workers = "asynq:servers:{box:42:5f0a}", "asynq:workers:{box:42:5f0a}"
+    assert await client.zrange("asynq:servers", 0, -1, withscores=True) == [(server.encode(), 1_790_000_010)]
+    assert await client.zrange("asynq:workers", 0, -1) == [workers.encode()]
+    assert (await client.get(server)).hex() == SERVER_INFO
+    assert {key: value.hex() for key, value in (await client.hgetall(workers)).items()} == {b"run_1": WORKER_INFO}
+    assert 0 < await client.ttl(server) <= 10
+    await register.beat("stopped", [])
+    assert await client.exists(workers) == 0
+    await register.leave()
+    assert await client.zcard("asynq:servers") == await client.zcard("asynq:workers") == await client.exists(server) == 0
+    await register.close()
+    await client.aclose()
+
+
+async def test_cancelling_is_heard(redis_url: str) -> None:
+    register = Register(redis_url, SERVER)
+    heard = register.cancelled()
+    waiting = asyncio.ensure_future(anext(heard))
+    client: Any = redis.asyncio.Redis.from_url(redis_url)
+    async with asyncio.timeout(10):
+        while not await client.publish("asynq:cancel", "run_1"):
+            await asyncio.sleep(0.01)
+        assert await waiting == "run_1"
+    await heard.aclose()
+    await register.close()
+    await client.aclose()
