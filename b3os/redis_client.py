@@ -1,9 +1,9 @@
 """Opens a Redis or Valkey client by URL: one server, one that Sentinels name, or a cluster.
 
-    redis://[:password@]host:6379/0       rediss:// for TLS
-    unix:///path/to.sock
-    redis+sentinel://[:password@]host:26379,host:26379/mymaster/0
-    redis+cluster://[:password@]host:6379[,host:6379]
+redis://[:password@]host:6379/0       rediss:// for TLS
+unix:///path/to.sock
+redis+sentinel://[:password@]host:26379,host:26379/mymaster/0
+redis+cluster://[:password@]host:6379[,host:6379]
 """
 
 from typing import Any
@@ -39,7 +39,9 @@ def _behind_sentinels(url: str) -> Any:
     name, _, number = urlsplit(url).path.strip("/").partition("/")
     if not name or not (number or "0").isdigit():
         raise BadInput("a Sentinel URL ends with the master's name: redis+sentinel://host:26379/mymaster", code=400001)
-    watchers = Sentinel(_hosts(url, SENTINEL_PORT), sentinel_kwargs={"socket_timeout": SENTINEL_TIMEOUT_S})
+    watchers: Any = Sentinel(  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
+        _hosts(url, SENTINEL_PORT), sentinel_kwargs={"socket_timeout": SENTINEL_TIMEOUT_S}
+    )
     return watchers.master_for(name, db=int(number or "0"), **_credentials(url))
 
 
@@ -53,7 +55,7 @@ def _hosts(url: str, port: int) -> list[tuple[str, int]]:
     return found
 
 
-def _credentials(url: str) -> dict[str, str]:
+def _credentials(url: str) -> dict[str, Any]:
     user, _, password = urlsplit(url).netloc.rpartition("@")[0].rpartition(":")
-    found = {"username": unquote(user), "password": unquote(password)}
+    found: dict[str, Any] = {"username": unquote(user), "password": unquote(password)}
     return {key: value for key, value in found.items() if value}

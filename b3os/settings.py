@@ -43,6 +43,8 @@ SETTINGS: tuple[Setting, ...] = (
         "B3OS_PROVIDER_URLS",
         'other base URLs for providers, JSON: {"slack":"https://slack.example/api"}',
     ),
+    Setting("queue_limit", "B3OS_QUEUE_LIMIT", "tasks that may wait in one lane of the queue; then it answers busy"),
+    Setting("grace_s", "B3OS_GRACE_S", "seconds that a stopping worker gives to runs in hand; then others go on"),
     Setting("log_level", "B3OS_LOG_LEVEL", "debug, info, warning or error"),
     Setting(
         "metrics_port",
@@ -70,6 +72,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     chains: str = ""
     egress_allow: str = ""
     provider_urls: str = ""
+    queue_limit: int = 100_000
+    grace_s: float = 2.0
     log_level: str = "info"
     metrics_port: int = 0
     ready_fd: int = -1

@@ -169,7 +169,7 @@ class Broker:
 
     async def _upkeep(self, make: Callable[[str, int], Call]) -> int:
         now_ns = self._now_ns()
-        moved = sum(await run_all(self._redis, [make(lane, now_ns) for lane in LANES]))
+        moved: int = sum(await run_all(self._redis, [make(lane, now_ns) for lane in LANES]))
         if moved:
             await run_all(self._redis, [], wake=TASKS)
         return moved

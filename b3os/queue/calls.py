@@ -99,9 +99,7 @@ def archive(lane: str, tasks: Sequence[Task], now_ns: int, error: str) -> Call:
 def forward(lane: str, now_ns: int) -> Call:
     """Move tasks whose time has come into the line."""
     k = KEYS[lane]
-    return Call(
-        "forward", [k.pending, k.scheduled, k.retry], [k.task, k.group, now_ns // NS, now_ns, UPKEEP_LIMIT]
-    )
+    return Call("forward", [k.pending, k.scheduled, k.retry], [k.task, k.group, now_ns // NS, now_ns, UPKEEP_LIMIT])
 
 
 def recover(lane: str, now_ns: int) -> Call:
