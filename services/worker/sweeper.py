@@ -24,8 +24,10 @@ TIMER_LIMIT = 500
 ORGS = 200
 EACH = 50
 FEED_LIMIT = 1000
-#: How often tasks of workers that died between taking and claiming are put back, and scheduled ones moved.
-UPKEEP_S = 5.0
+#: How often scheduled and retried tasks are moved, as in Asynq.
+FORWARD_S = 5.0
+#: How often tasks of workers that died between taking and claiming are put back; the runs are found sooner.
+RECOVER_S = 15.0
 TIDY_S = 60.0
 FORGET_S = 3600.0
 
@@ -84,8 +86,9 @@ class Sweeper:
             await self._put(ready)
 
     async def _tend_queue(self) -> None:
-        if self._is_time("upkeep", UPKEEP_S):
+        if self._is_time("forward", FORWARD_S):
             await self._queue.forward()
+        if self._is_time("recover", RECOVER_S):
             await self._queue.recover()
         if self._is_time("tidy", TIDY_S):
             await self._queue.tidy()

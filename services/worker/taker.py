@@ -20,7 +20,7 @@ log = logging.getLogger("b3os.worker")
 
 TAKE_LIMIT = 64
 #: Wake-ups come at once; this long a worker waits for a task of a producer that wakes nobody.
-WAIT_S = 3.0
+WAIT_S = 4.0
 #: How soon an idle worker looks again while runs wait in the database for room in their organization's window.
 HUNGRY_S = 0.1
 #: A program that knows the task's type should have it by then.
