@@ -53,6 +53,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("keep_runs_days", "B3OS_KEEP_RUNS_DAYS", "days after which ended runs and their receipts are removed"),
     Setting("keep_health_days", "B3OS_KEEP_HEALTH_DAYS", "days that results of health checks are kept"),
     Setting("keep_audit_days", "B3OS_KEEP_AUDIT_DAYS", "days that the audit trail of API requests is kept"),
+    Setting("queue_limit", "B3OS_QUEUE_LIMIT", "tasks that may wait in one lane of the queue; then it answers busy"),
+    Setting("grace_s", "B3OS_GRACE_S", "seconds that a stopping worker gives to runs in hand; then others go on"),
     Setting("log_level", "B3OS_LOG_LEVEL", "debug, info, warning or error"),
     Setting(
         "metrics_port",
@@ -84,6 +86,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     keep_runs_days: Days = 30
     keep_health_days: Days = 14
     keep_audit_days: Days = 90
+    queue_limit: int = 100_000
+    grace_s: float = 2.0
     log_level: str = "info"
     metrics_port: int = 0
     ready_fd: int = -1

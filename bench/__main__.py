@@ -14,6 +14,8 @@ SUITES = (
     "prices",
     "expression",
     "dag",
+    "queue",
+    "idle",
 )
 
 

@@ -48,18 +48,31 @@ def _bytes(number: int, data: bytes) -> bytes:
     return _varint(number << 3 | 2) + _varint(len(data)) + data
 
 
+def bytes_field(number: int, data: bytes) -> bytes:
+    """Write a string, bytes or message field; nothing when it is empty."""
+    return _bytes(number, data) if data else b""
+
+
+def int_field(number: int, value: int) -> bytes:
+    """Write an integer field; nothing when it is 0."""
+    return _varint(number << 3) + _varint(value) if value else b""
+
+
+def timestamp(at_ns: int) -> bytes:
+    """Write a google.protobuf.Timestamp."""
+    return int_field(1, at_ns // 1_000_000_000) + int_field(2, at_ns % 1_000_000_000)
+
+
 def encode(message: TaskMessage) -> bytes:
     """Return the protobuf bytes."""
     out = bytearray()
     for number in range(1, 15):
         if number == 2:
-            out += _bytes(2, message.payload) if message.payload else b""
+            out += bytes_field(2, message.payload)
         elif number in _TEXT_FIELDS:
-            text = getattr(message, _TEXT_FIELDS[number])
-            out += _bytes(number, text.encode()) if text else b""
+            out += bytes_field(number, getattr(message, _TEXT_FIELDS[number]).encode())
         else:
-            value = getattr(message, _INT_FIELDS[number])
-            out += _varint(number << 3) + _varint(value) if value else b""
+            out += int_field(number, getattr(message, _INT_FIELDS[number]))
     for key, value in message.headers.items():
         out += _bytes(15, _bytes(1, key.encode()) + _bytes(2, value.encode()))
     return bytes(out)

@@ -31,10 +31,14 @@ class Proposal(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of a proposal: accepted, duplicate (run_id of the first), cooldown, exhausted or inactive."""
+    """What became of a proposal: accepted, duplicate (run_id of the first), cooldown, exhausted or inactive.
+
+    `is_queued`: an accepted run is to be put into the queue now; else it waits for room in its organization's window.
+    """
 
     run_id: str
     status: str
+    is_queued: bool = False
 
 
 class _Limit(msgspec.Struct):
@@ -82,7 +86,7 @@ def _columns(proposals: Sequence[Proposal]) -> list[list[Any]]:
 
 async def _decide(db: Connection, proposals: list[Proposal]) -> list[Outcome]:
     rows = await db.fetch(_SQL["open"], *_columns(proposals))
-    outcomes = [Outcome(p.run_id, row["status"]) for p, row in zip(proposals, rows, strict=True)]
+    outcomes = [Outcome(p.run_id, row["status"], row["is_queued"]) for p, row in zip(proposals, rows, strict=True)]
     limited = [index for index, outcome in enumerate(outcomes) if outcome.status == "limited"]
     if limited:
         chosen = [proposals[index] for index in limited]
@@ -139,10 +143,11 @@ async def _decide_limited(db: Connection, proposals: list[Proposal]) -> list[Out
     if receipts:
         receipts.sort(key=lambda r: r[:2])
         await db.execute(_SQL["add_receipts"], *[list(column) for column in zip(*receipts, strict=True)])
-    if runs:
-        await db.execute(_SQL["add_runs"], *_columns(runs))
-        await _save(db, limits)
-    return outcomes
+    if not runs:
+        return outcomes
+    queued = {row["id"] for row in await db.fetch(_SQL["add_runs"], *_columns(runs)) if row["is_queued"]}
+    await _save(db, limits)
+    return [msgspec.structs.replace(o, is_queued=o.status == "accepted" and o.run_id in queued) for o in outcomes]
 
 
 async def _save(db: Connection, limits: dict[tuple[str, str], _Limit]) -> None:

@@ -32,6 +32,7 @@ class Run(msgspec.Struct, frozen=True):
     is_dust_test: bool
     definition: dict[str, Any] | None
     workflow_name: str
+    is_queued: bool
 
 
 class RunListItem(msgspec.Struct, frozen=True):
@@ -93,18 +94,18 @@ async def list_runs(
     return [RunListItem(*row.values()) for row in rows]
 
 
-async def create_run(db: Db, new: NewRun) -> str:
-    """Store a run that was not started by an event; 400079 when the id is taken."""
+async def create_run(db: Db, new: NewRun) -> bool:
+    """Store a run that was not started by an event; True when it is the queue's now. 400079 when the id is taken."""
     n = new
-    made = await db.fetchval(
+    is_queued: bool | None = await db.fetchval(
         _SQL["create"],
         *(n.org_id, n.id, n.workflow_id, n.workflow_version, n.trigger_node, n.trigger_source),
         *(n.trigger_result, n.triggered_by, n.definition, n.is_simulation, n.is_dust_test),
         *(n.source_run_id, n.now_ms),
     )
-    if made is None:
+    if is_queued is None:
         raise BadInput(f"run id {n.id} is already used: choose another", code=400079)
-    return n.id
+    return is_queued
 
 
 async def cancel_run(db: Db, org_id: str, run_id: str) -> Run:

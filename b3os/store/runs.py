@@ -1,10 +1,10 @@
-"""Runs as the engine sees them: claim, load, group commit, sweep, timers. The API's part is in run_reads.py.
+"""Runs as the engine sees them: claim, load, group commit, waking. Sweeping is in sweep.py, the API's in run_reads.py.
 
 One worker row carries the lease of all its runs. Every write of a run names the epoch of its claim and is refused
 when that is stale. A record that is there already stays: the first result of a node is its result.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -15,6 +15,8 @@ from b3os.store.pool import Connection, Db, Pool, json_text, transaction
 from b3os.store.statements import load
 
 _SQL = load("runs")
+
+NOTHING: Mapping[str, dict[str, Any]] = {}
 
 
 class RunRow(msgspec.Struct, frozen=True):
@@ -33,6 +35,11 @@ class RunRow(msgspec.Struct, frozen=True):
     finished_at: datetime | None
     epoch: int
     definition: dict[str, Any] | None = None
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether nobody held this run before and it copies none: it has no records to be read."""
+        return self.epoch == 1 and self.source_run_id is None
 
 
 class TimerRow(msgspec.Struct, frozen=True):
@@ -82,11 +89,18 @@ class RunCommit(msgspec.Struct, frozen=True, kw_only=True):
     release: bool = False
 
 
-async def claim(pool: Pool, run_ids: Sequence[str], owner: str, ttl_s: float) -> list[RunRow]:
-    """Take the runs that are unfinished and free; each gets a new epoch. The owner's lease starts or goes on."""
+async def claim(
+    pool: Pool, run_ids: Sequence[str], owner: str, ttl_s: float, *, carried: Mapping[str, dict[str, Any]] = NOTHING
+) -> list[RunRow]:
+    """Take the runs that are unfinished and free; each gets a new epoch. The owner's lease starts or goes on.
+
+    `carried` are trigger results that the caller has already, by run id: they are not read again.
+    """
     async with transaction(pool) as db:
         await db.execute(_SQL["beat"], owner, float(ttl_s))
-        return [RunRow(*row.values()) for row in await db.fetch(_SQL["claim"], list(run_ids), owner)]
+        rows = await db.fetch(_SQL["claim"], list(run_ids), owner, list(carried))
+    found = [RunRow(*row.values()) for row in rows]
+    return [msgspec.structs.replace(r, trigger_result=carried[r.id]) if r.id in carried else r for r in found]
 
 
 async def renew_runs(pool: Pool, owner: str, ttl_s: float) -> set[tuple[str, str]]:
@@ -183,47 +197,25 @@ async def _save_storage(db: Connection, batch: Sequence[RunCommit]) -> None:
         await db.execute(_SQL["save_storage"], *_columns(rows, 4))
 
 
-async def orphans(pool: Pool, limit: int, *, min_age_s: float = 0.0) -> list[tuple[str, str]]:
-    """Return running runs that nobody holds: to be queued again. Queue ids are deterministic, so twice is fine."""
-    rows = await pool.fetch(_SQL["orphans"], limit, float(min_age_s))
-    found = {(row["org_id"], row["id"]): None for row in rows}
-    if len(found) < limit:
-        for row in await pool.fetch(_SQL["dead_owners"], limit - len(found)):
-            found[row["org_id"], row["id"]] = None
-    return list(found)
+class Woken(msgspec.Struct, frozen=True):
+    """A run whose node was completed from outside. `is_queued`: it is the queue's now; else it is held, or waits."""
 
-
-_TIMEOUT = {
-    "delay": ({"status": "completed"}, None),
-    "wait": ({"status": "timed_out", "branch": "timed_out"}, "timed_out"),
-}
-
-
-async def fire_due_timers(pool: Pool, limit: int) -> list[tuple[str, str]]:
-    """Complete the nodes whose timer is due and return their runs, to be queued; each timer fires once."""
-    async with transaction(pool) as db:
-        woken: dict[tuple[str, str], None] = {}
-        for org_id, run_id, node_id, path, kind in [
-            tuple(row.values()) for row in await db.fetch(_SQL["due_timers"], limit)
-        ]:
-            result, branch = _TIMEOUT[kind]
-            if await complete_node(db, org_id, run_id, node_id, path, result, branch):
-                woken[org_id, run_id] = None
-        return list(woken)
+    is_queued: bool
+    source: str
 
 
 async def complete_node(
     db: Connection, org_id: str, run_id: str, node_id: str, path: str, result: object, branch: str | None
-) -> bool:
+) -> Woken | None:
     """Complete a waiting node from outside its worker, in the caller's transaction, which holds the run's row."""
-    done = await db.fetchval(_SQL["complete"], org_id, run_id, node_id, path, result, branch)
-    return done is not None
+    row = await db.fetchrow(_SQL["complete"], org_id, run_id, node_id, path, result, branch)
+    return None if row is None else Woken(*row.values())
 
 
-async def resume_wait(pool: Db, org_id: str, run_id: str, node_id: str, path: str, data: object) -> bool:
-    """Answer a waiting node; of many answers exactly one gets True. The run must then be queued."""
+async def resume_wait(pool: Db, org_id: str, run_id: str, node_id: str, path: str, data: object) -> Woken | None:
+    """Answer a waiting node; of many answers exactly one gets a Woken. The run must then be queued if it says so."""
     async with transaction(pool) as db:
         if await db.fetchval(_SQL["lock_run"], org_id, run_id) is None:
-            return False
+            return None
         result = {"status": "resumed", "branch": "resumed", "data": data}
         return await complete_node(db, org_id, run_id, node_id, path, result, "resumed")

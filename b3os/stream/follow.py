@@ -6,10 +6,10 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import msgspec
-import redis.asyncio
 from redis.exceptions import RedisError
 
 from b3os.errors import TooMany
+from b3os.redis_client import open_redis
 from b3os.stream.events import RunEvent
 from b3os.stream.publish import stream_key
 
@@ -28,7 +28,7 @@ class Follower:
     """Fans the streams out; `follow` may be called for a run that does not exist yet."""
 
     def __init__(self, redis_url: str) -> None:
-        self._redis: Any = redis.asyncio.Redis.from_url(redis_url)
+        self._redis: Any = open_redis(redis_url)
         self._readers: dict[str, set[_Reader]] = {}
         self._last: dict[str, tuple[int, int]] = {}
         self._task: asyncio.Task[None] | None = None

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-import redis.asyncio
 from redis.exceptions import RedisError, ResponseError
 
 from b3os.errors import Unavailable
+from b3os.redis_client import open_redis
 from b3os.stream.events import RunEvent
 
 #: A run's stream keeps about this many events, for an hour after the last one.
@@ -24,7 +24,7 @@ class Publisher:
     """Appends events; publishing the same event twice changes nothing."""
 
     def __init__(self, redis_url: str) -> None:
-        self._redis: Any = redis.asyncio.Redis.from_url(redis_url)
+        self._redis: Any = open_redis(redis_url)
 
     async def publish(self, events: Sequence[RunEvent]) -> None:
         """Append events in order; raises Unavailable when Redis cannot be reached."""

@@ -18,7 +18,7 @@ class House:
         self.settings = settings
         self.stop = stop
         self.chains = frozenset(load_chains(settings.chains))
-        self.broker = Broker(settings.redis_ops_url)
+        self.broker = Broker(settings.redis_ops_url, lane_limit=settings.queue_limit)
         self.follower = Follower(settings.redis_ops_url)
         self.publisher = Publisher(settings.redis_ops_url)
 

@@ -6,9 +6,10 @@ from typing import Any
 import msgspec
 
 from b3os.detect.catalog import webhook_result
-from b3os.errors import BadInput, NotFound, Unavailable
+from b3os.errors import BadInput, NotFound, TooMany, Unavailable
 from b3os.ids import RUN, is_run_id, new_id, receipt_key
 from b3os.queue.broker import Task
+from b3os.run.handover import TYPE, RunTask, lane_of, payload_of
 from b3os.run.records import NodeRecord, execution_state
 from b3os.run.times import rfc3339
 from b3os.store import run_reads, runs, workflows
@@ -29,12 +30,17 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-async def hand_over(house: House, org_id: str, run_id: str) -> None:
-    """Queue a run; a queue that is down loses nothing, since the sweeper finds runs that nobody holds."""
-    payload = msgspec.json.encode({"orgId": org_id, "runId": run_id})
+async def hand_over(house: House, task: RunTask, source: str, *, is_queued: bool) -> None:
+    """Queue a run, or tell a worker that it waits for room; a queue that is down or full loses nothing."""
     try:
-        await house.broker.enqueue([Task(id=run_id, type="wf:run", payload=payload, lane="critical")])
-    except Unavailable:
+        if not is_queued:
+            await house.broker.call_feeder()
+            return
+        payload = payload_of(
+            task.org_id, task.run_id, workflow_id=task.workflow_id, version=task.version, trigger=task.trigger
+        )
+        await house.broker.enqueue([Task(task.run_id, TYPE, payload, lane_of(source))])
+    except (Unavailable, TooMany):
         return
 
 
@@ -59,6 +65,7 @@ def listed(row: run_reads.Run | run_reads.RunListItem) -> dict[str, Any]:
 
 async def start(house: House, request: Request) -> Any:
     """POST /v1/workflows/{id}/run"""
+    house.broker.check_room()
     fields = request.fields()
     run_id = fields.get("runId") or new_id(RUN)
     if not isinstance(run_id, str) or not is_run_id(run_id):
@@ -75,7 +82,8 @@ async def start(house: House, request: Request) -> Any:
         trigger_node = wanted or definition.trigger_node_ids[0]
         if trigger_node not in definition.trigger_node_ids:
             raise BadInput(f"`triggerNodeId` {trigger_node!r} is no trigger node of this workflow", code=CODE)
-        await run_reads.create_run(
+        result = webhook_result({} if payload is None else payload, {}, rfc3339(now_ms()))
+        is_queued = await run_reads.create_run(
             db,
             run_reads.NewRun(
                 org_id=request.org_id,
@@ -84,11 +92,12 @@ async def start(house: House, request: Request) -> Any:
                 workflow_id=row.id,
                 workflow_version=row.shown_version,
                 trigger_node=trigger_node,
-                trigger_result=webhook_result({} if payload is None else payload, {}, rfc3339(now_ms())),
+                trigger_result=result,
                 triggered_by=request.by,
             ),
         )
-    await hand_over(house, request.org_id, run_id)
+    task = RunTask(request.org_id, run_id, row.id, row.shown_version, result)
+    await hand_over(house, task, "manual", is_queued=is_queued)
     return {"runId": run_id}
 
 
@@ -116,6 +125,7 @@ async def org_webhook(house: House, request: Request) -> Any:
 
 
 async def _fire(house: House, request: Request, org_id: str, workflow_id: str, body: Any) -> dict[str, Any]:
+    house.broker.check_room()
     row = await workflows.get_workflow(house.pool, org_id, workflow_id)
     live = await workflows.get_workflow(house.pool, org_id, workflow_id, row.live_version)
     node = normalise(live.definition).trigger_node_ids[0]
@@ -136,7 +146,8 @@ async def _fire(house: House, request: Request, org_id: str, workflow_id: str, b
     )
     (outcome,) = await accept(house.pool, [proposal])
     if outcome.status == "accepted":
-        await hand_over(house, org_id, outcome.run_id)
+        task = RunTask(org_id, outcome.run_id, workflow_id, live.shown_version, proposal.result)
+        await hand_over(house, task, "webhook", is_queued=outcome.is_queued)
     known = outcome.run_id if outcome.status in ("accepted", "duplicate") else None
     return {"runId": known, "status": outcome.status}
 
@@ -208,7 +219,7 @@ async def retry(house: House, request: Request) -> Any:
         run = await run_reads.retry_run(
             db, request.org_id, request.params["id"], new_id=new_id(RUN), by=request.by, now_ms=now_ms()
         )
-    await hand_over(house, request.org_id, run.id)
+    await hand_over(house, RunTask(request.org_id, run.id), "retry", is_queued=run.is_queued)
     return {**listed(run), "runId": run.id}
 
 
@@ -241,7 +252,8 @@ async def _resume(house: House, org_id: str, run_id: str, node: str, fields: dic
     except (TypeError, KeyError, ValueError) as error:
         raise BadInput("`forEachContext.stack` is a list of {parentNodeId, index}") from error
     data = fields.get("data", fields.get("payload", {}))
-    if not await runs.resume_wait(house.pool, org_id, run_id, node, path, data):
+    woken = await runs.resume_wait(house.pool, org_id, run_id, node, path, data)
+    if woken is None:
         return {"action": "skipped", "reason": "the node is not waiting"}
-    await hand_over(house, org_id, run_id)
+    await hand_over(house, RunTask(org_id, run_id), woken.source, is_queued=woken.is_queued)
     return {"action": "resumed", "reason": ""}

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 
 from b3os import metrics
-from b3os.errors import Unavailable
+from b3os.errors import TooMany, Unavailable
 from b3os.ids import receipt_key, run_id_for
 from b3os.queue.broker import Broker, Task
+from b3os.run.handover import TYPE, lane_of, payload_of
 from b3os.store.admission import Outcome, Proposal, accept
 from b3os.store.pool import Pool
 from b3os.store.triggers import TriggerRow
@@ -61,19 +62,27 @@ class Admitter:
         """Accept events and move the cursor in one transaction, then enqueue; raises StaleEpoch."""
         proposals = [propose(event) for event in events]
         outcomes = await accept(self._pool, proposals, cursor=cursor)
-        tasks = [run_task(p) for p, o in zip(proposals, outcomes, strict=True) if o.status == "accepted"]
+        accepted = [(p, o) for p, o in zip(proposals, outcomes, strict=True) if o.status == "accepted"]
         for outcome in outcomes:
             metrics.ADMISSIONS.labels(outcome.status).inc()
-        if tasks:
-            try:
-                await self._broker.enqueue(tasks)
-            except Unavailable as error:
-                # The sweeper finds runs that nobody holds: nothing is lost.
-                log.warning("queue unreachable", extra={"error": error.message})
+        try:
+            # What has no room in its organization's window waits in the database; a worker will ask for it.
+            if any(not o.is_queued for _, o in accepted):
+                await self._broker.call_feeder()
+            await self._broker.enqueue([run_task(p) for p, o in accepted if o.is_queued])
+        except (Unavailable, TooMany) as error:
+            # The sweeper finds runs that nobody holds: nothing is lost.
+            log.warning("runs not queued", extra={"error": error.message})
         return outcomes
 
 
 def run_task(proposal: Proposal) -> Task:
-    """Make the task that hands a run to a worker."""
-    payload = f'{{"orgId":"{proposal.org_id}","runId":"{proposal.run_id}"}}'.encode()
-    return Task(id=proposal.run_id, type="wf:run", payload=payload, lane="default")
+    """Make the task that hands a run to a worker, with the trigger's data if that is small."""
+    payload = payload_of(
+        proposal.org_id,
+        proposal.run_id,
+        workflow_id=proposal.workflow_id,
+        version=proposal.version,
+        trigger=proposal.result,
+    )
+    return Task(proposal.run_id, TYPE, payload, lane_of(proposal.source))

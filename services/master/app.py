@@ -34,7 +34,7 @@ class Master:
     def __init__(self, *, pool: Pool, settings: Settings, stop: asyncio.Event) -> None:
         self._pool = pool
         self._stop = stop
-        self._broker = Broker(settings.redis_ops_url)
+        self._broker = Broker(settings.redis_ops_url, lane_limit=settings.queue_limit)
         admitter = Admitter(pool, self._broker)
         chains = list(load_chains(settings.chains).values())
         self._http = GuardedClient(allow=egress_of(chains))

@@ -7,28 +7,35 @@ waits for one commit; two hundred runs share it.
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 import msgspec
-from asyncpg import Pool
 
 from b3os.errors import B3osError, StaleEpoch
-from b3os.store.runs import RunCommit, commit
+from b3os.store.runs import RunCommit
 from b3os.stream.events import RunEvent
-from b3os.stream.publish import Publisher
 
 log = logging.getLogger("b3os.commit")
 
 #: Rows in one statement; more gains nothing and holds the run rows longer.
 BATCH_LIMIT = 500
 
+Store = Callable[[Sequence[RunCommit]], Awaitable[list[int | None]]]
 Waiting = tuple[RunCommit, list[RunEvent], "asyncio.Future[None]"]
+
+
+class Publishes(Protocol):
+    """What appends events to their runs' streams."""
+
+    async def publish(self, events: Sequence[RunEvent]) -> None: ...
 
 
 class CommitGroup:
     """Collects commits of many runs; `add` returns when its own is durable."""
 
-    def __init__(self, pool: Pool, publisher: Publisher) -> None:
-        self._pool = pool
+    def __init__(self, store: Store, publisher: Publishes) -> None:
+        self._store = store
         self._publisher = publisher
         self._queue: deque[Waiting] = deque()
         self._arrived = asyncio.Event()
@@ -51,7 +58,7 @@ class CommitGroup:
 
     async def _flush(self, batch: list[Waiting]) -> None:
         try:
-            accepted = await commit(self._pool, [item for item, _, _ in batch])
+            accepted = await self._store([item for item, _, _ in batch])
         except Exception as error:
             for _, _, done in batch:
                 if not done.done():

@@ -54,7 +54,7 @@ class Runner:
     async def _restore(self, row: runs.RunRow) -> tuple[RunScheduler, list[Command], list[RunEvent]]:
         compiled = await self._version(row)
         stored, storage = await asyncio.gather(
-            runs.load_records(self._pool, row.org_id, row.id),
+            no_records() if row.is_fresh else runs.load_records(self._pool, row.org_id, row.id),
             runs.load_storage(self._pool, row.org_id, row.workflow_id),
         )
         scheduler = RunScheduler(
@@ -176,6 +176,11 @@ class Runner:
         if reference is None or not reference.id:
             return None
         return await open_credential(self._pool, row.org_id, reference.id, self._master_key)
+
+
+async def no_records() -> list[dict[str, Any]]:
+    """Return what a run that nobody held before has stored."""
+    return []
 
 
 def has_resumed(records: list[NodeRecord]) -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 from b3os.errors import BadInput, Conflict, NotFound, StaleEpoch
 from b3os.ids import receipt_key
-from b3os.store import admission, leases, run_reads, runs, triggers, workflows
+from b3os.store import admission, leases, run_reads, runs, sweep, triggers, workflows
 from b3os.store.migrate import MIGRATIONS, migrate, pending
 from b3os.store.orgs import create_org
 from b3os.store.pool import Pool, as_org, open_pool
@@ -176,7 +176,7 @@ async def test_group_commit_refuses_stale_epochs(pool: Pool) -> None:
     one, two = await start(pool, 1), await start(pool, 2)
     assert await runs.claim(pool, [one.id], "w2", 60) == []
     await pool.execute("update workers set until = now() - interval '1 s'")
-    assert {run for _, run in await runs.orphans(pool, 10)} == {one.id, two.id}
+    assert {ready.id for ready in await sweep.take_from_the_dead(pool, 10)} == {one.id, two.id}
     [stolen] = await runs.claim(pool, [one.id], "w2", 60)
     assert stolen.epoch == one.epoch + 1
     done = await runs.commit(
@@ -196,19 +196,23 @@ async def test_group_commit_refuses_stale_epochs(pool: Pool) -> None:
     assert await runs.load_definition(pool, "org_a", "wf_1", 1)
 
 
+async def ready_again(pool: Pool) -> list[str]:
+    return [ready.id for ready in (await sweep.lost(pool, "", orgs=10, each=10, lost_after_s=0)).ready]
+
+
 async def test_timers_fire_once(pool: Pool) -> None:
     await make(pool)
     run = await start(pool)
     waiting = [Record(1, "d", "waiting", type="delay"), Record(2, "w", "waiting", type="wait")]
     timers = [runs.TimerRow("d", "", "delay", 0), runs.TimerRow("w", "", "wait", 3_600_000)]
     await runs.commit(pool, [part(run, *waiting, timers=timers, status="waiting", release=True)])
-    assert await runs.orphans(pool, 10) == []
-    fired = await asyncio.gather(*[runs.fire_due_timers(pool, 10) for _ in range(4)])
-    assert [run_id for found in fired for run_id in found] == [("org_a", run.id)]
+    assert await ready_again(pool) == []
+    fired = await asyncio.gather(*[sweep.fire_due_timers(pool, 10) for _ in range(4)])
+    assert [ready.id for found, _ in fired for ready in found] == [run.id]
     last = (await runs.load_records(pool, "org_a", run.id))[-1]
     assert (last["seq"], last["node_id"], last["result"]) == (3, "d", {"status": "completed"})
     await pool.execute("update timers set due_at = now()")
-    assert await runs.fire_due_timers(pool, 10) == [("org_a", run.id)]
+    assert await sweep.fire_due_timers(pool, 10) == ([sweep.Ready("org_a", run.id, "test")], 1)
     assert (await runs.load_records(pool, "org_a", run.id))[-1]["branch"] == "timed_out"
 
 
@@ -217,13 +221,13 @@ async def test_wait_has_one_winner_of_ten(pool: Pool) -> None:
     run = await start(pool)
     await runs.commit(pool, [part(run, Record(1, "w", "waiting", type="wait"))])
     won = await asyncio.gather(*[runs.resume_wait(pool, "org_a", run.id, "w", "", {"n": n}) for n in range(10)])
-    assert won.count(True) == 1
+    assert won.count(None) == 9
     # The holder did not know: its next record moves up, and its going to sleep does not hide the answer.
     assert await runs.commit(pool, [part(run, Record(2, "x"), status="waiting", release=True)]) == [1]
     assert [(r["seq"], r["node_id"]) for r in await runs.load_records(pool, "org_a", run.id)] == [
         (1, "w"), (2, "w"), (3, "x"),
     ]  # fmt: skip
-    assert await runs.orphans(pool, 10) == [("org_a", run.id)]
+    assert await ready_again(pool) == [run.id]
     assert not await runs.resume_wait(pool, "org_b", run.id, "w", "", {})
 
 

@@ -3,3 +3,5 @@
 set local role b3os_app;
 -- name: set_org
 select set_config('app.org_id', $1, true);
+-- name: abandon
+rollback;

@@ -12,7 +12,8 @@ with free as (
 update runs r set owner = $2, epoch = r.epoch + 1, shift = 0, woken = false, status = 'running'
 from free f where r.org_id = f.org_id and r.id = f.id
 returning r.org_id, r.id, r.workflow_id, r.workflow_version, r.status, r.trigger_node, r.trigger_source,
-    r.trigger_result, r.source_run_id, r.started_at, r.finished_at, r.epoch, r.definition;
+    case when r.id = any($3) then null else r.trigger_result end as trigger_result, r.source_run_id, r.started_at,
+    r.finished_at, r.epoch, r.definition;
 -- name: held
 select org_id, id from runs where owner = $1 and status = 'running';
 -- name: load_definition
@@ -69,22 +70,6 @@ order by 1, 2, 3
 on conflict (org_id, workflow_id, key) do update set value = excluded.value, updated_at = now();
 -- name: load_storage
 select key, value from storage where org_id = $1 and workflow_id = $2;
--- name: orphans
-select r.org_id, r.id from runs r
-where r.status = 'running' and r.started_at <= now() - make_interval(secs => $2)
-  and not exists (select 1 from workers w where w.owner = r.owner and w.until > now())
-  and not exists (select 1 from timers t where t.org_id = r.org_id and t.run_id = r.id)
-order by r.started_at limit $1;
--- name: dead_owners
--- Runs whose lease died while a timer of theirs is pending: nobody else would look at their other branches.
-select r.org_id, r.id from runs r
-where r.status = 'running' and r.owner is not null
-  and not exists (select 1 from workers w where w.owner = r.owner and w.until > now())
-order by r.started_at limit $1;
--- name: due_timers
-select t.org_id, t.run_id, t.node_id, t.path, t.kind from timers t
-join runs r on r.org_id = t.org_id and r.id = t.run_id
-where t.due_at <= now() order by t.due_at limit $1 for update of r, t skip locked;
 -- name: complete
 with run as (
     select r.org_id, r.id, r.day, (select coalesce(max(n.seq), 0) from node_runs n
@@ -101,7 +86,9 @@ with run as (
 ), timed as (
     delete from timers where org_id = $1 and run_id = $2 and node_id = $3 and path = $4
 )
-update runs r set status = 'running', woken = true, shift = r.shift + 1
-from done d where r.org_id = d.org_id and r.id = d.run_id returning r.id;
+update runs r set status = 'running', woken = true, shift = r.shift + 1,
+    queued_at = case when r.owner is not null then r.queued_at when b3os_room(r.org_id) > 0 then now() end
+from done d where r.org_id = d.org_id and r.id = d.run_id
+returning r.queued_at is not null and r.owner is null as is_queued, r.trigger_source as source;
 -- name: lock_run
 select status from runs where org_id = $1 and id = $2 for update;

@@ -1,0 +1,50 @@
+"""What the queue carries of a run: its ids, and the trigger's data if small, so that a worker begins at once."""
+
+from typing import Any
+
+import msgspec
+
+from b3os.errors import BadInput
+
+TYPE = "wf:run"
+#: A trigger's data above this stays in the database; the queue's memory is dear.
+CARRIED_LIMIT = 8 * 1024
+#: Runs that somebody waits for go first.
+URGENT_SOURCES = frozenset({"manual", "webhook", "retry"})
+URGENT, PLAIN = "critical", "default"
+
+
+class RunTask(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """The payload of a `wf:run` task. `trigger` is None where it is too large, or unknown to who queued it."""
+
+    org_id: str
+    run_id: str
+    workflow_id: str = ""
+    version: int = 0
+    trigger: dict[str, Any] | None = None
+
+
+_decoder = msgspec.json.Decoder(RunTask)
+
+
+def payload_of(
+    org_id: str, run_id: str, *, workflow_id: str = "", version: int = 0, trigger: dict[str, Any] | None = None
+) -> bytes:
+    """Write a task's payload; the trigger's data is left out above 8 kB."""
+    data = msgspec.json.encode(RunTask(org_id, run_id, workflow_id, version, trigger))
+    if trigger is not None and len(data) > CARRIED_LIMIT:
+        return msgspec.json.encode(RunTask(org_id, run_id, workflow_id, version))
+    return data
+
+
+def read_payload(data: bytes) -> RunTask:
+    """Read a task's payload; raises BadInput for one that is not ours."""
+    try:
+        return _decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"the payload of a {TYPE} task is not ours: {error}", code=400320) from error
+
+
+def lane_of(source: str) -> str:
+    """Return the lane of a run by what started it."""
+    return URGENT if source in URGENT_SOURCES else PLAIN

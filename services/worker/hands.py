@@ -1,0 +1,106 @@
+"""Role: hold runs. Starts them, renews their lease, drops those that were lost, and lets all go at the end.
+
+A worker's lease is one row, however many runs it holds. A run that leaves the hands by itself has ended, waits, or lost
+its lease; one that raises keeps its lease until that lapses, so that a fault does not become a tight loop.
+"""
+
+import asyncio
+import logging
+import time
+
+import msgspec
+
+from b3os import metrics
+from b3os.queue.servers import Working
+from b3os.queue.task import Task
+from b3os.store.runs import RunRow
+from services.worker.ports import EngineStore
+from services.worker.runner import Runner
+
+log = logging.getLogger("b3os.worker")
+
+LEASE_S = 6.0
+RENEW_S = 2.0
+
+
+class Held(msgspec.Struct, frozen=True):
+    """One run in hand."""
+
+    row: RunRow
+    work: Working
+    going: "asyncio.Task[None]"
+
+
+class Hands:
+    """The runs that one worker holds, at most `limit`."""
+
+    def __init__(self, store: EngineStore, runner: Runner, *, owner: str, limit: int) -> None:
+        self._store = store
+        self._runner = runner
+        self._owner = owner
+        self._limit = limit
+        self._held: dict[str, Held] = {}
+        #: Set whenever a run leaves.
+        self.room_made = asyncio.Event()
+
+    def room(self) -> int:
+        """How many more runs may be held."""
+        return self._limit - len(self._held)
+
+    def working(self) -> list[Working]:
+        """What is in hand, for those who look on."""
+        return [held.work for held in self._held.values()]
+
+    def start(self, row: RunRow, task: Task) -> None:
+        """Go on with a claimed run; one that is here under an older epoch is dropped."""
+        older = self._held.get(row.id)
+        if older is not None:
+            older.going.cancel()
+        work = Working(task.id, task.type, task.payload, task.lane, time.time_ns())
+        going = asyncio.get_running_loop().create_task(self._go(row))
+        self._held[row.id] = Held(row, work, going)
+        going.add_done_callback(lambda done: self._left(row.id, done))
+        metrics.RUNS_ACTIVE.set(len(self._held))
+
+    async def renew(self) -> None:
+        """Renew the lease; a run that is not ours any more is stopped, since its next commit would be refused."""
+        if self._held:
+            before = dict(self._held)
+            kept = {run_id for _, run_id in await self._store.renew(self._owner, LEASE_S)}
+            for run_id, held in before.items():
+                if run_id not in kept:
+                    held.going.cancel()
+
+    async def cancel(self, run_id: str) -> RunRow | None:
+        """End a run that is in hand; None when it is not."""
+        held = self._held.get(run_id)
+        if held is None:
+            return None
+        await self._store.cancel(held.row.org_id, run_id)
+        held.going.cancel()
+        return held.row
+
+    async def empty(self, grace_s: float) -> None:
+        """Wait for the runs in hand, at most `grace_s`; then stop them where they are."""
+        going = {held.going for held in self._held.values()}
+        if going:
+            _, late = await asyncio.wait(going, timeout=grace_s)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _go(self, row: RunRow) -> None:
+        try:
+            await self._runner.go_on(row)
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            # The lease lapses and the sweeper gives the run to the next owner.
+            log.exception("run stopped", extra={"run": row.id, "org": row.org_id})
+
+    def _left(self, run_id: str, done: "asyncio.Task[None]") -> None:
+        held = self._held.get(run_id)
+        if held is not None and held.going is done:
+            del self._held[run_id]
+        metrics.RUNS_ACTIVE.set(len(self._held))
+        self.room_made.set()
