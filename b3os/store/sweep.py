@@ -5,6 +5,7 @@ room, else later by `feed`. A run whose owner is gone, or that the queue has los
 Redis. Each list takes organizations in turn.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -68,6 +69,11 @@ async def lost(pool: Pool, after: str, *, orgs: int, each: int, lost_after_s: fl
 async def take_from_the_dead(pool: Pool, limit: int) -> list[Ready]:
     """Free runs whose owner's lease has run out."""
     return [Ready(*row.values()) for row in await pool.fetch(_SQL["take_from_the_dead"], limit)]
+
+
+async def let_go(pool: Pool, owner: str, run_ids: Sequence[str]) -> list[Ready]:
+    """Free some runs of an owner that goes on with its others."""
+    return [Ready(*row.values()) for row in await pool.fetch(_SQL["let_go"], owner, list(run_ids))]
 
 
 async def give_back(pool: Pool, owner: str) -> list[Ready]:

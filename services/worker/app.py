@@ -68,8 +68,11 @@ class Engine:
         await self._hand_back()
 
     async def _renew(self) -> None:
-        await self.hands.renew()
         await self.taker.extend()
+        ready = await self.hands.renew()
+        if ready:
+            log.warning("runs astray", extra={"count": len(ready)})
+            await self._queue.restore([run_task(one) for one in ready])
 
     async def _hand_back(self) -> None:
         try:

@@ -1,7 +1,8 @@
 """Role: hold runs. Starts them, renews their lease, drops those that were lost, and lets all go at the end.
 
 A worker's lease is one row, however many runs it holds. A run that leaves the hands by itself has ended, waits, or lost
-its lease; one that raises keeps its lease until that lapses, so that a fault does not become a tight loop.
+its lease. One that raises, and one whose claim was stored while its answer was lost, is still ours in the database: a
+renewal that finds it astray twice lets it go, so that a fault becomes no tight loop.
 """
 
 import asyncio
@@ -11,9 +12,11 @@ import time
 import msgspec
 
 from b3os import metrics
+from b3os.logs import bind
 from b3os.queue.servers import Working
 from b3os.queue.task import Task
 from b3os.store.runs import RunRow
+from b3os.store.sweep import Ready
 from services.worker.ports import EngineStore
 from services.worker.runner import Runner
 
@@ -40,6 +43,8 @@ class Hands:
         self._owner = owner
         self._limit = limit
         self._held: dict[str, Held] = {}
+        #: Runs that the last renewal found to be ours, and not in hand.
+        self._astray: set[str] = set()
         #: Set whenever a run leaves.
         self.room_made = asyncio.Event()
 
@@ -62,14 +67,22 @@ class Hands:
         going.add_done_callback(lambda done: self._left(row.id, done))
         metrics.RUNS_ACTIVE.set(len(self._held))
 
-    async def renew(self) -> None:
-        """Renew the lease; a run that is not ours any more is stopped, since its next commit would be refused."""
-        if self._held:
-            before = dict(self._held)
-            kept = {run_id for _, run_id in await self._store.renew(self._owner, LEASE_S)}
-            for run_id, held in before.items():
-                if run_id not in kept:
-                    held.going.cancel()
+    async def renew(self) -> list[Ready]:
+        """Renew the lease; returns runs that were let go, to be queued again.
+
+        A run that is not ours any more is stopped, since its next commit would be refused. What was started while the
+        database answered is in neither list.
+        """
+        if not self._held:
+            return []  # the lease lapses, and all that is astray with it
+        before = dict(self._held)
+        kept = {run_id for _, run_id in await self._store.renew(self._owner, LEASE_S)}
+        for run_id, held in before.items():
+            if run_id not in kept:
+                held.going.cancel()
+        astray = kept - set(before) - set(self._held)
+        lost, self._astray = astray & self._astray, astray
+        return await self._store.let_go(self._owner, sorted(lost)) if lost else []
 
     async def cancel(self, run_id: str) -> RunRow | None:
         """End a run that is in hand; None when it is not."""
@@ -90,13 +103,14 @@ class Hands:
             await asyncio.gather(*late, return_exceptions=True)
 
     async def _go(self, row: RunRow) -> None:
+        bind(org=row.org_id, workflow=row.workflow_id, run=row.id)
         try:
             await self._runner.go_on(row)
         except asyncio.CancelledError:
             raise
         except Exception:
-            # The lease lapses and the sweeper gives the run to the next owner.
-            log.exception("run stopped", extra={"run": row.id, "org": row.org_id})
+            # The run is astray now: it is let go, and the next owner takes it.
+            log.exception("run stopped")
 
     def _left(self, run_id: str, done: "asyncio.Task[None]") -> None:
         held = self._held.get(run_id)

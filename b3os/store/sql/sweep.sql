@@ -86,6 +86,13 @@ with mine as (
 )
 update runs r set owner = null, queued_at = now() from mine m
 where r.org_id = m.org_id and r.id = m.id returning r.org_id, r.id, r.trigger_source;
+-- name: let_go
+-- Runs that a live worker owns and does not hold: a claim whose answer was lost, a run that raised.
+with stray as (
+    select org_id, id from runs where owner = $1 and status = 'running' and id = any($2) order by org_id, id for update
+)
+update runs r set owner = null, queued_at = now() from stray s
+where r.org_id = s.org_id and r.id = s.id returning r.org_id, r.id, r.trigger_source;
 -- name: leave
 delete from workers where owner = $1;
 -- name: forget_workers
