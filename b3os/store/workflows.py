@@ -257,7 +257,16 @@ async def list_versions(db: Db, org_id: str, workflow_id: str, *, limit: int = 2
     return [Version(*row.values()) for row in rows]
 
 
-async def find_by_secret(db: Db, secret: str) -> tuple[str, str] | None:
-    """Return (organization, workflow) of a webhook secret; on the engine's role only."""
+class Target(msgspec.Struct, frozen=True):
+    """Where a webhook address leads: the version that runs, and its first trigger."""
+
+    org_id: str
+    workflow_id: str
+    version: int
+    node_id: str
+
+
+async def find_by_secret(db: Db, secret: str) -> Target | None:
+    """Return what a webhook secret belongs to; on the engine's role only."""
     row = await db.fetchrow(_SQL["by_secret"], secret)
-    return None if row is None else (row["org_id"], row["id"])
+    return None if row is None else Target(*row.values())

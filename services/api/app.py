@@ -92,26 +92,26 @@ ROUTES = (
 )
 
 
+#: Routes by method and number of segments, those with fewer parameters first.
+_BY_SHAPE: dict[tuple[str, int], list[tuple[list[str], Route]]] = {}
+for _route in sorted(ROUTES, key=lambda route: route.path.count("{")):
+    _segments = _route.path.split("/")
+    _BY_SHAPE.setdefault((_route.method, len(_segments)), []).append((_segments, _route))
+
+
 def find_route(method: str, path: str) -> tuple[Route, dict[str, str]]:
     """Return the route of a request and its path parameters; raises NotFound."""
     parts = path.rstrip("/").split("/")
-    best: tuple[Route, dict[str, str]] | None = None
-    for route in ROUTES:
-        wanted = route.path.split("/")
-        if route.method != method or len(wanted) != len(parts):
-            continue
+    for segments, route in _BY_SHAPE.get((method, len(parts)), ()):
         params: dict[str, str] = {}
-        for want, part in zip(wanted, parts, strict=True):
+        for want, part in zip(segments, parts, strict=True):
             if want.startswith("{"):
                 params[want[1:-1]] = part
             elif want != part:
                 break
         else:
-            if best is None or len(params) < len(best[1]):
-                best = route, params
-    if best is None:
-        raise NotFound(f"no route {method} {path}")
-    return best
+            return route, params
+    raise NotFound(f"no route {method} {path}")
 
 
 class Answered:

@@ -1,6 +1,7 @@
 """What every handler of the API shares: the pool, the queue, the streams, the stop signal."""
 
 import asyncio
+import time
 
 from b3os.chain.chains import load_chains
 from b3os.queue.broker import Broker
@@ -8,6 +9,8 @@ from b3os.settings import Settings
 from b3os.store.pool import Pool
 from b3os.stream.follow import Follower
 from b3os.stream.publish import Publisher
+from services.api.admission import Admission
+from services.api.targets import Targets
 
 
 class House:
@@ -19,11 +22,14 @@ class House:
         self.stop = stop
         self.chains = frozenset(load_chains(settings.chains))
         self.broker = Broker(settings.redis_ops_url, lane_limit=settings.queue_limit)
+        self.admission = Admission(pool, self.broker)
+        self.targets = Targets(pool, time.monotonic)
         self.follower = Follower(settings.redis_ops_url)
         self.publisher = Publisher(settings.redis_ops_url)
 
     async def close(self) -> None:
         """Close what is open, the pool last."""
+        await self.admission.close()
         await self.follower.close()
         await self.publisher.close()
         await self.broker.close()

@@ -13,7 +13,7 @@ from b3os.run.handover import TYPE, RunTask, lane_of, payload_of
 from b3os.run.records import NodeRecord, execution_state
 from b3os.run.times import rfc3339
 from b3os.store import run_reads, runs, workflows
-from b3os.store.admission import Proposal, accept
+from b3os.store.admission import Proposal
 from b3os.store.pool import as_org
 from b3os.stream.events import RunEvent
 from b3os.workflow.definition import normalise
@@ -103,51 +103,45 @@ async def start(house: House, request: Request) -> Any:
 
 async def webhook(house: House, request: Request) -> Any:
     """POST /v1/webhooks/{secret}"""
-    found = await workflows.find_by_secret(house.pool, request.params["secret"])
-    if found is None:
+    target = await house.targets.of(request.params["secret"])
+    if target is None:
         raise NotFound("no workflow has this webhook address: check it, or publish the workflow")
-    return await _fire(house, request, *found, request.json())
+    return await _fire(house, request, target, request.json())
 
 
 async def org_webhook(house: House, request: Request) -> Any:
     """POST /v1/orgs/{org}/integrations/webhook"""
-    found = await workflows.find_by_secret(house.pool, request.first("secret"))
-    if found is None or found[0] != request.params["org"]:
+    target = await house.targets.of(request.first("secret"))
+    if target is None or target.org_id != request.params["org"]:
         raise NotFound("no workflow of this organization has this secret")
     fields = request.fields()
     run_id, node = text(fields, "runId"), text(fields, "nodeId")
     if run_id and node:
-        await _check_workflow(house, *found, run_id)
-        answer = await _resume(house, found[0], run_id, node, fields)
+        await _check_workflow(house, target, run_id)
+        answer = await _resume(house, target.org_id, run_id, node, fields)
         return {**answer, "eventId": new_id("evt"), "runIds": [run_id]}
-    fired = await _fire(house, request, *found, fields.get("data", fields))
+    fired = await _fire(house, request, target, fields.get("data", fields))
     return {"action": "triggered", "eventId": new_id("evt"), "reason": "", "runIds": [fired["runId"]]}
 
 
-async def _fire(house: House, request: Request, org_id: str, workflow_id: str, body: Any) -> dict[str, Any]:
+async def _fire(house: House, request: Request, target: workflows.Target, body: Any) -> dict[str, Any]:
     house.broker.check_room()
-    row = await workflows.get_workflow(house.pool, org_id, workflow_id)
-    live = await workflows.get_workflow(house.pool, org_id, workflow_id, row.live_version)
-    node = normalise(live.definition).trigger_node_ids[0]
     headers = {k: v for k, v in request.headers.items() if k not in HIDDEN_HEADERS}
     identity = headers.get("idempotency-key") or new_id("req")
-    run_id = new_id(RUN)
     at = now_ms()
-    proposal = Proposal(
-        org_id=org_id,
-        workflow_id=workflow_id,
-        version=live.shown_version,
-        node_id=node,
-        receipt=receipt_key(workflow_id, node, f"webhook:{identity}"),
-        run_id=run_id,
-        source="webhook",
-        result=webhook_result(body, headers, rfc3339(at)),
-        now_ms=at,
+    outcome = await house.admission.admit(
+        Proposal(
+            org_id=target.org_id,
+            workflow_id=target.workflow_id,
+            version=target.version,
+            node_id=target.node_id,
+            receipt=receipt_key(target.workflow_id, target.node_id, f"webhook:{identity}"),
+            run_id=new_id(RUN),
+            source="webhook",
+            result=webhook_result(body, headers, rfc3339(at)),
+            now_ms=at,
+        )
     )
-    (outcome,) = await accept(house.pool, [proposal])
-    if outcome.status == "accepted":
-        task = RunTask(org_id, outcome.run_id, workflow_id, live.shown_version, proposal.result)
-        await hand_over(house, task, "webhook", is_queued=outcome.is_queued)
     known = outcome.run_id if outcome.status in ("accepted", "duplicate") else None
     return {"runId": known, "status": outcome.status}
 
@@ -230,17 +224,17 @@ async def resume(house: House, request: Request) -> Any:
         async with as_org(house.pool, request.org_id) as db:
             await run_reads.get_run(db, request.org_id, run_id)
         return await _resume(house, request.org_id, run_id, node, request.fields())
-    found = await workflows.find_by_secret(house.pool, request.first("secret"))
-    if found is None:
+    target = await house.targets.of(request.first("secret"))
+    if target is None:
         raise NotFound("the run was not found: check its id and the secret")
-    await _check_workflow(house, *found, run_id)
-    return await _resume(house, found[0], run_id, node, request.fields())
+    await _check_workflow(house, target, run_id)
+    return await _resume(house, target.org_id, run_id, node, request.fields())
 
 
-async def _check_workflow(house: House, org_id: str, workflow_id: str, run_id: str) -> None:
+async def _check_workflow(house: House, target: workflows.Target, run_id: str) -> None:
     """Raise NotFound for a run of another workflow than the one whose secret was given."""
-    run = await run_reads.get_run(house.pool, org_id, run_id)
-    if run.workflow_id != workflow_id:
+    run = await run_reads.get_run(house.pool, target.org_id, run_id)
+    if run.workflow_id != target.workflow_id:
         raise NotFound("the run was not found: check its id and the secret")
 
 

@@ -257,6 +257,6 @@ async def test_publish_checks_the_version(pool: Pool) -> None:
     assert (await live(pool, expected_version=2)).live_version == 2
     back = await workflows.rollback(pool, "org_a", "wf_1", 1, by="u")
     assert (back.version, len(await workflows.list_versions(pool, "org_a", "wf_1"))) == (3, 3)
-    assert await workflows.find_by_secret(pool, "s-wf_1") == ("org_a", "wf_1")
+    assert await workflows.find_by_secret(pool, "s-wf_1") == workflows.Target("org_a", "wf_1", 2, "root")
     assert (await workflows.archive(pool, "org_a", "wf_1", by="u")).status == "archived"
     assert await workflows.list_workflows(pool, "org_a") == []

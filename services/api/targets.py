@@ -1,0 +1,35 @@
+"""Where webhook addresses lead, remembered for a tenth of a second: as fresh as the masters' index.
+
+Only where a call goes is remembered. Whether the workflow takes it is decided with the run, in the database.
+"""
+
+from collections.abc import Callable
+
+from b3os.store import workflows
+from b3os.store.pool import Pool
+from b3os.store.workflows import Target
+
+FRESH_S = 0.1
+LIMIT = 10_000
+
+
+class Targets:
+    """Targets by secret; `now` is monotonic seconds."""
+
+    def __init__(self, pool: Pool, now: Callable[[], float]) -> None:
+        self._pool = pool
+        self._now = now
+        self._known: dict[str, tuple[float, Target]] = {}
+
+    async def of(self, secret: str) -> Target | None:
+        """Return what a secret belongs to; an unknown one is asked for each time."""
+        found = self._known.get(secret)
+        if found is not None and self._now() - found[0] < FRESH_S:
+            return found[1]
+        target = await workflows.find_by_secret(self._pool, secret)
+        self._known.pop(secret, None)
+        if target is not None:
+            if len(self._known) >= LIMIT:
+                self._known.pop(next(iter(self._known)))
+            self._known[secret] = (self._now(), target)
+        return target
