@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from b3os.run.deadlines import CALL_MS
 from b3os.run.records import NodeRecord
 from b3os.workflow.definition import ConnectorRef
 
@@ -15,7 +16,10 @@ class Record(msgspec.Struct, frozen=True):
 
 
 class CallAction(msgspec.Struct, frozen=True):
-    """Call an action, after everything before it is stored; answer with NodeDone."""
+    """Call an action, after everything before it is stored; answer with NodeDone, within `timeout_ms`.
+
+    Every attempt has the same idempotency key: an action that passes it on has its effect once.
+    """
 
     node_id: str
     path: str
@@ -23,16 +27,27 @@ class CallAction(msgspec.Struct, frozen=True):
     input: Any
     connector: ConnectorRef | None
     idempotency_key: str
+    attempt: int = 1
+    timeout_ms: int = CALL_MS
 
 
 class StartTimer(msgspec.Struct, frozen=True):
-    """Store a waiting record and a wake-up; kind `delay` or `wait`."""
+    """Store a record of a node that is not finished, and a wake-up.
+
+    The store completes a `delay`, a `wait` (as timed out) and a `wait_fail` (as failed); a `retry` it only wakes.
+    """
 
     node_id: str
     path: str
     kind: str
     wake_in_ms: int
     record: NodeRecord
+
+
+class StartDeadline(msgspec.Struct, frozen=True):
+    """Wake the run when its deadline has passed, which is before what it waits for."""
+
+    wake_in_ms: int
 
 
 class WriteStorage(msgspec.Struct, frozen=True):
@@ -50,4 +65,4 @@ class FinishRun(msgspec.Struct, frozen=True):
     now_ms: int
 
 
-Command = Record | CallAction | StartTimer | WriteStorage | FinishRun
+Command = Record | CallAction | StartTimer | StartDeadline | WriteStorage | FinishRun

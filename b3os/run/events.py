@@ -35,10 +35,23 @@ class NodeDone(msgspec.Struct, frozen=True):
     error: NodeError | None = None
 
 
+class Answered(msgspec.Struct, frozen=True):
+    """The store completed a waiting node while the run was in hand; the record has its number there."""
+
+    record: NodeRecord
+    now_ms: int
+
+
+class Tick(msgspec.Struct, frozen=True):
+    """Time has passed: a back-off, or the run's deadline, may be over."""
+
+    now_ms: int
+
+
 class Cancel(msgspec.Struct, frozen=True):
     """Stop the run."""
 
     now_ms: int
 
 
-RunInput = Recorded | Start | Resume | NodeDone | Cancel
+RunInput = Recorded | Start | Resume | NodeDone | Answered | Tick | Cancel

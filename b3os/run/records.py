@@ -1,11 +1,13 @@
 """What is stored of a node's execution, and the wire form of a run's state."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from b3os.run.times import rfc3339
-from b3os.workflow.definition import Definition
+from b3os.run.transitions import NODE_FINAL
+from b3os.workflow.definition import Definition, Node
 
 
 class NodeError(msgspec.Struct, frozen=True):
@@ -21,7 +23,8 @@ class NodeError(msgspec.Struct, frozen=True):
 class NodeRecord(msgspec.Struct, frozen=True):
     """One step of a node. `path` is "" outside loops, else "loop:3/inner:0". Times are UTC milliseconds.
 
-    A waiting node has a record with status `waiting`; its completion is a second record of the same node and path.
+    A node that has not ended may have a record `waiting`, `scheduled` (a retry) or `running` (a loop); its end is a
+    second record of the same node and path. `attempt` counts from 1; of a scheduled node it is the next one.
     """
 
     seq: int
@@ -34,26 +37,72 @@ class NodeRecord(msgspec.Struct, frozen=True):
     branch: str | None
     started_ms: int
     finished_ms: int | None
+    attempt: int = 1
 
 
-def execution_state(definition: Definition, records: list[NodeRecord]) -> dict[str, Any]:
-    """Fold records into the wire's `executionState`: node id → node, iterations nested in their for-each node."""
+def label_of(node: Node, status: str, branch: str | None) -> str | None:
+    """Return the label that a finished node leaves by: its branch, or `error` where a failure has a branch."""
+    return "error" if status == "failure" and node.on_error == "branch" else branch
+
+
+def execution_state(
+    definition: Definition, records: list[NodeRecord], *, running: Iterable[tuple[str, str]] = (), is_over: bool = False
+) -> dict[str, Any]:
+    """Fold records into the wire's `executionState`: node id → node, iterations nested in their for-each node.
+
+    `running` are nodes in flight, which have no record; of a run that is over, what has not ended was cancelled.
+    """
     state: dict[str, Any] = {}
-    for record in sorted(records, key=lambda r: r.seq):
-        scope = state
-        for step in filter(None, record.path.split("/")):
-            loop, index = step.rsplit(":", 1)
-            node = scope.setdefault(loop, {"type": "for-each", "status": "running"})
-            iterations = node.setdefault("iterations", [])
-            while len(iterations) <= int(index):
-                iterations.append({})
-            scope = iterations[int(index)]
-        scope.setdefault(record.node_id, {}).update(_wire(record))
+    ordered = sorted(records, key=lambda r: r.seq)
+    for record in ordered:
+        wire = _wire(record)
+        if is_over and record.status not in NODE_FINAL:
+            wire["status"] = "cancelled"
+        _place(state, record.path).setdefault(record.node_id, {}).update(wire)
+    for node_id, path in running:
+        node = definition.nodes[node_id]
+        _place(state, path).setdefault(node_id, {}).update({"type": node.type, "status": "running"})
+    if is_over and ordered and ordered[-1].status == "failure":
+        _fail_around(state, ordered[-1].path)
+    inside = {node_id for node in definition.nodes.values() for node_id in _body(definition, node)}
     for node_id, node in definition.nodes.items():
-        inside = any(node_id in other.loop_body for other in definition.nodes.values())
-        if not inside and node_id not in definition.trigger_node_ids:
+        if node_id not in inside and node_id not in definition.trigger_node_ids:
             state.setdefault(node_id, {"type": node.type, "status": "pending"})
     return state
+
+
+def _place(state: dict[str, Any], path: str) -> dict[str, Any]:
+    """Return the map of nodes of one iteration, made where it is missing."""
+    scope = state
+    for step in filter(None, path.split("/")):
+        loop, index = step.rsplit(":", 1)
+        node = scope.setdefault(loop, {"type": "for-each", "status": "running"})
+        iterations = node.setdefault("iterations", [])
+        while len(iterations) <= int(index):
+            iterations.append({})
+        scope = iterations[int(index)]
+    return scope
+
+
+def _fail_around(state: dict[str, Any], path: str) -> None:
+    """Show the loops around the node that ended the run as failed."""
+    scope = state
+    for step in filter(None, path.split("/")):
+        loop, index = step.rsplit(":", 1)
+        scope[loop]["status"] = "failure"
+        scope = scope[loop]["iterations"][int(index)]
+
+
+def _body(definition: Definition, loop: Node) -> set[str]:
+    """Return the nodes of a loop's body."""
+    found = definition.nodes.keys() & set(loop.loop_body)
+    todo = list(found)
+    while todo:
+        for child in definition.nodes[todo.pop()].children:
+            if child not in found and child in definition.nodes:
+                found.add(child)
+                todo.append(child)
+    return found
 
 
 def _wire(record: NodeRecord) -> dict[str, Any]:
@@ -64,6 +113,8 @@ def _wire(record: NodeRecord) -> dict[str, Any]:
         "result": record.result,
         "startedAt": rfc3339(record.started_ms),
     }
+    if record.attempt > 1:
+        node["attempt"] = record.attempt
     if record.finished_ms is not None:
         node["finishedAt"] = rfc3339(record.finished_ms)
     return node

@@ -7,40 +7,11 @@ rendered.
 
 from typing import Any
 
+from b3os.run.loops import Loop
 from b3os.run.records import NodeRecord
 from b3os.workflow.definition import Node
 
 LOOP_NAMES = ("$item", "$index", "$parent_item", "$parent_index", "$for")
-
-
-class Loop:
-    """A loop in progress: `path` is that of the iteration in progress."""
-
-    def __init__(self, node_id: str, items: list[Any], outer: "Loop | None") -> None:
-        self.node_id = node_id
-        self.items = items
-        self.outer = outer
-        self.index = 0
-        self.path = ""
-        #: What each iteration did, in order: node id -> status and result.
-        self.iterations: list[dict[str, Any]] = []
-
-    def at(self, index: int) -> None:
-        """Begin an iteration."""
-        self.index = index
-        step = f"{self.node_id}:{index}"
-        self.path = f"{self.outer.path}/{step}" if self.outer else step
-        self.iterations.append({})
-
-    def names(self) -> dict[str, Any]:
-        """Return the variables of the iteration, and those of the loops around it."""
-        around = {} if self.outer is None else self.outer.names()
-        item = self.items[self.index]
-        names = {"$item": item, "$index": self.index}
-        if self.outer is not None:
-            names |= {"$parent_item": around["$item"], "$parent_index": around["$index"]}
-        names["$for"] = {**around.get("$for", {}), self.node_id: {"item": item, "index": self.index}}
-        return names
 
 
 class Scope:
@@ -60,7 +31,7 @@ class Scope:
             seen["iterations"] = own.iterations
         self._view[record.node_id] = seen
         if around is not None:
-            around.iterations[-1][record.node_id] = {"status": record.status, "result": record.result}
+            around.note(record)
 
     def leave_iteration(self, loop: Loop) -> None:
         """Hide what the iteration did: the next one must not see it, nor what comes after the loop."""

@@ -118,14 +118,46 @@ async def cancel_run(db: Db, org_id: str, run_id: str) -> Run:
         return await get_run(tx, org_id, run_id)
 
 
-async def retry_run(db: Db, org_id: str, run_id: str, *, new_id: str, by: str, now_ms: int) -> Run:
-    """Start a new run that keeps the successful nodes of an ended one and does the others again."""
+async def load_facts(db: Db, org_id: str, run_id: str) -> dict[str, Any]:
+    """Return what says why a run does not move, with its definition (None for one that is gone), in one query."""
+    row = await db.fetchrow(_SQL["facts"], org_id, run_id)
+    if row is None:
+        raise NotFound(f"run {run_id} was not found: check the id")
+    return dict(row.items())
+
+
+class Retry(msgspec.Struct, frozen=True, kw_only=True):
+    """A new run made of an ended one: `kept` are node, path and whether the record is a node's end."""
+
+    org_id: str
+    source_id: str
+    id: str
+    by: str
+    now_ms: int
+    version: int
+    kept: list[tuple[str, str, bool]]
+    #: From a chosen node any ended run may be retried; otherwise only one that did not succeed.
+    from_node: bool = False
+    edited: dict[str, Any] | None = None
+    trigger_result: dict[str, Any] | None = None
+
+
+async def retry_run(db: Db, retry: Retry) -> Run:
+    """Start a new run that keeps the given records of an ended one and does everything else again."""
+    r = retry
+    ended = ["failure", "partial", "cancelled", *(["success"] if r.from_node else [])]
     async with transaction(db) as tx:
-        if await tx.fetchval(_SQL["retry"], org_id, run_id, new_id, by, now_ms) is None:
-            run = await get_run(tx, org_id, run_id)
-            raise Conflict(f"run {run_id} is {run.status}: only a failed or cancelled run can be retried")
-        await tx.execute(_SQL["copy_records"], org_id, run_id, new_id)
-        return await get_run(tx, org_id, new_id)
+        made = await tx.fetchval(
+            _SQL["retry"],
+            *(r.org_id, r.source_id, r.id, r.by, r.now_ms, r.version, r.trigger_result, r.edited, r.from_node, ended),
+        )
+        if made is None:
+            run = await get_run(tx, r.org_id, r.source_id)
+            what = "an ended run" if r.from_node else "a failed or cancelled run, or any ended one from a chosen node,"
+            raise Conflict(f"run {run.id} is {run.status}: only {what} can be retried", code=409010)
+        columns = [list(column) for column in zip(*r.kept, strict=True)] if r.kept else [[], [], []]
+        await tx.execute(_SQL["copy_records"], r.org_id, r.source_id, r.id, *columns)
+        return await get_run(tx, r.org_id, r.id)
 
 
 async def count_by_status(db: Db, org_id: str, since: datetime, workflow_id: str | None = None) -> dict[str, int]:

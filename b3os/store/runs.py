@@ -35,6 +35,7 @@ class RunRow(msgspec.Struct, frozen=True):
     finished_at: datetime | None
     epoch: int
     definition: dict[str, Any] | None = None
+    edited: dict[str, Any] | None = None
 
     @property
     def is_fresh(self) -> bool:
@@ -43,7 +44,7 @@ class RunRow(msgspec.Struct, frozen=True):
 
 
 class TimerRow(msgspec.Struct, frozen=True):
-    """A wake-up: kind `delay` or `wait`, due `wake_in_ms` after the commit on the database's clock."""
+    """A wake-up, due `wake_in_ms` after the commit on the database's clock; the kinds are in sweep.py."""
 
     node_id: str
     path: str
@@ -74,6 +75,8 @@ class RecordLike(Protocol):
     def started_ms(self) -> int: ...
     @property
     def finished_ms(self) -> int | None: ...
+    @property
+    def attempt(self) -> int: ...
 
 
 class RunCommit(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,25 +144,44 @@ def _merge(batch: Sequence[RunCommit]) -> list[tuple[str, str, int, str | None, 
     return [(*key, *value) for key, value in merged.items()]
 
 
+#: The ends of a node; its other records give way to the next attempt.
+ENDS = frozenset({"success", "failure", "skipped"})
+
+
 def _records(batch: Sequence[RunCommit]) -> list[tuple[Any, ...]]:
-    return [
-        (
-            c.org_id,
-            c.run_id,
-            r.seq,
-            r.node_id,
-            r.path,
-            r.type,
-            r.status,
-            json_text(r.input),
-            json_text(r.result),
-            r.branch,
-            r.started_ms,
-            r.finished_ms,
-        )
+    """One row per node and whether it is its end: the statement may not meet a row twice."""
+    rows: dict[tuple[str, str, str, str, bool], tuple[Any, ...]] = {}
+    for commit_ in batch:
+        for r in commit_.records:
+            key = (commit_.org_id, commit_.run_id, r.node_id, r.path, r.status in ENDS)
+            if r.status in ENDS and key in rows:
+                continue
+            rows[key] = (
+                commit_.org_id,
+                commit_.run_id,
+                r.seq,
+                r.node_id,
+                r.path,
+                r.type,
+                r.status,
+                json_text(r.input),
+                json_text(r.result),
+                r.branch,
+                r.started_ms,
+                r.finished_ms,
+                r.attempt,
+            )
+    return list(rows.values())
+
+
+def _timers(batch: Sequence[RunCommit]) -> list[tuple[Any, ...]]:
+    """One row per timer, the last one given: the statement may not meet a row twice."""
+    rows = {
+        (c.org_id, c.run_id, t.node_id, t.path): (c.org_id, c.run_id, t.node_id, t.path, t.kind, t.wake_in_ms)
         for c in batch
-        for r in c.records
-    ]
+        for t in c.timers
+    }
+    return list(rows.values())
 
 
 async def commit(pool: Pool, batch: Sequence[RunCommit]) -> list[int | None]:
@@ -170,7 +192,6 @@ async def commit(pool: Pool, batch: Sequence[RunCommit]) -> list[int | None]:
     """
     if not batch:
         return []
-    timers = [(c.org_id, c.run_id, t.node_id, t.path, t.kind, t.wake_in_ms) for c in batch for t in c.timers]
     newest: dict[tuple[str, str], int] = {}
     for item in batch:
         key = (item.org_id, item.run_id)
@@ -178,8 +199,8 @@ async def commit(pool: Pool, batch: Sequence[RunCommit]) -> list[int | None]:
     current = [item for item in batch if newest[item.org_id, item.run_id] == item.epoch]
     arguments = [
         *_columns(list(_merge(current)), 5),
-        *_columns(_records(current), 12),
-        *_columns(timers, 6),
+        *_columns(_records(current), 13),
+        *_columns(_timers(current), 6),
     ]
     async with transaction(pool) as db:
         owned = {(row["org_id"], row["id"]): row["shift"] for row in await db.fetch(_SQL["commit"], *arguments)}
@@ -205,11 +226,24 @@ class Woken(msgspec.Struct, frozen=True):
 
 
 async def complete_node(
-    db: Connection, org_id: str, run_id: str, node_id: str, path: str, result: object, branch: str | None
-) -> Woken | None:
+    db: Connection, org_id: str, run_id: str, node_id: str, path: str, result: object, branch: str | None,
+    status: str = "success",
+) -> Woken | None:  # fmt: skip
     """Complete a waiting node from outside its worker, in the caller's transaction, which holds the run's row."""
-    row = await db.fetchrow(_SQL["complete"], org_id, run_id, node_id, path, result, branch)
+    row = await db.fetchrow(_SQL["complete"], org_id, run_id, node_id, path, result, branch, status)
     return None if row is None else Woken(*row.values())
+
+
+async def wake(db: Connection, org_id: str, run_id: str, node_id: str, path: str) -> Woken | None:
+    """Take a timer away that completes nothing, and let its run look at the clock."""
+    row = await db.fetchrow(_SQL["wake"], org_id, run_id, node_id, path)
+    return None if row is None else Woken(*row.values())
+
+
+async def load_answers(pool: Db, org_id: str, run_id: str, waiting: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Return the ends of nodes that a worker knows as waiting: a timer or a callback may have come meanwhile."""
+    rows = await pool.fetch(_SQL["answers"], org_id, run_id, *_columns(list(waiting), 2))
+    return [dict(row.items()) for row in rows]
 
 
 async def resume_wait(pool: Db, org_id: str, run_id: str, node_id: str, path: str, data: object) -> Woken | None:

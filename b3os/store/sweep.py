@@ -12,7 +12,7 @@ import msgspec
 
 from b3os.store import leases
 from b3os.store.pool import Pool, transaction
-from b3os.store.runs import complete_node
+from b3os.store.runs import complete_node, wake
 from b3os.store.statements import load
 
 _SQL = load("sweep")
@@ -21,9 +21,24 @@ _SQL = load("sweep")
 LOST_AFTER_S = 4.0
 LEASE = "sweeper"
 
-_TIMEOUT: dict[str, tuple[dict[str, str], str | None]] = {
-    "delay": ({"status": "completed"}, None),
-    "wait": ({"status": "timed_out", "branch": "timed_out"}, "timed_out"),
+#: What a timer of a kind completes its node with: result, branch, status. A `retry` or `deadline` only wakes its run.
+_TIMEOUT: dict[str, tuple[dict[str, Any], str | None, str]] = {
+    "delay": ({"status": "completed"}, None, "success"),
+    "wait": ({"status": "timed_out", "branch": "timed_out"}, "timed_out", "success"),
+    "wait_fail": (
+        {
+            "status": "timed_out",
+            "error": {
+                "code": "400350",
+                "message": "nothing answered within the wait's `timeoutMs`, and no child has branch `timed_out`",
+                "category": "config",
+                "remediation": "give the node a child with branch `timed_out`, or wait longer",
+                "retryable": False,
+            },
+        },
+        None,
+        "failure",
+    ),
 }
 
 
@@ -85,13 +100,15 @@ async def give_back(pool: Pool, owner: str) -> list[Ready]:
 
 
 async def fire_due_timers(pool: Pool, limit: int) -> tuple[list[Ready], int]:
-    """Complete the nodes whose timer is due; returns the runs to be queued now, and how many timers there were."""
+    """Complete what has a timer that is due, or wake its run; returns the runs to be queued now, and the timers' count."""
     async with transaction(pool) as db:
         woken: dict[str, Ready] = {}
         due = [tuple(row.values()) for row in await db.fetch(_SQL["due_timers"], limit)]
         for org_id, run_id, node_id, path, kind in due:
-            result, branch = _TIMEOUT[kind]
-            found = await complete_node(db, org_id, run_id, node_id, path, result, branch)
+            if kind in _TIMEOUT:
+                found = await complete_node(db, org_id, run_id, node_id, path, *_TIMEOUT[kind])
+            else:
+                found = await wake(db, org_id, run_id, node_id, path)
             if found is not None and found.is_queued:
                 woken[run_id] = Ready(org_id, run_id, found.source)
         return list(woken.values()), len(due)

@@ -7,6 +7,7 @@ import msgspec
 
 NAMES = (
     "run_started", "node_started", "node_completed", "node_failed", "node_skipped", "node_waiting",
+    "node_scheduled",
     "run_waiting", "run_resumed", "run_completed", "run_failed", "run_cancelled",
 )  # fmt: skip
 TERMINAL = frozenset({"run_completed", "run_failed", "run_cancelled"})

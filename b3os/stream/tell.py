@@ -1,10 +1,12 @@
 """From stored records to run events: names, sequence numbers, wire shape.
 
 `run_started` is 1; a record's event is its `seq + 1`; the terminal event comes after the last record. A reader that
-resumes from the stored records sees the same numbers as one that followed the stream. What passes without a record
-(`node_started`, `run_waiting`, `run_resumed`) is told between them.
+resumes from the stored records sees the same numbers as one that followed the stream. What passes without an event of
+its own (an action's `node_started`, `node_scheduled`, `run_waiting`, `run_resumed`) is told between them: the record of
+a scheduled retry gives way to the next one, so nobody could be told of it later.
 """
 
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from b3os.stream.events import RunEvent
@@ -14,6 +16,7 @@ NODE_EVENTS = {
     "failure": "node_failed",
     "skipped": "node_skipped",
     "waiting": "node_waiting",
+    "running": "node_started",
 }
 RUN_EVENTS = {"success": "run_completed", "failure": "run_failed", "cancelled": "run_cancelled"}
 #: Larger than any record's number: a run has at most 10,000 nodes, each with two records.
@@ -82,6 +85,11 @@ def node_event(row: RunLike, record: RecordLike) -> RunEvent:
         result=None if failed else record.result,
         error=(record.result or {}).get("error") if failed else None,
     )
+
+
+def node_events(row: RunLike, records: Iterable[RecordLike]) -> list[RunEvent]:
+    """Make the stored events of records, in order."""
+    return [node_event(row, record) for record in records if record.status in NODE_EVENTS]
 
 
 def run_finished(row: RunLike, status: str, now_ms: int) -> RunEvent:

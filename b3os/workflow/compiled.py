@@ -5,7 +5,7 @@ Every run of a version shares one of these. Nodes have numbers, in the order of 
 
 from typing import Any
 
-from b3os._speedups.dag import Graph
+from b3os._speedups.dag import Cursor, Graph
 from b3os._speedups.expression import Template, compile_template
 from b3os.errors import ExpressionError, InvalidDefinition
 from b3os.workflow.definition import Definition, Node, arms_of
@@ -20,6 +20,12 @@ class Compiled:
         self.nodes: tuple[Node, ...] = tuple(definition.nodes.values())
         self._ids = tuple(definition.nodes)
         self._templates: list[Template | None] = [None] * len(self.nodes)
+
+    def cursor(self, trigger_node: str) -> Cursor:
+        """Return the cursor of a run that a trigger node began; raises InvalidDefinition for any other node."""
+        if trigger_node not in self.definition.trigger_node_ids:
+            raise InvalidDefinition(f"{trigger_node!r} is no trigger node of this definition: no run can begin there")
+        return Cursor(self.graph, self.graph.number(trigger_node))
 
     def template(self, number: int) -> Template:
         """Return the parsed payload of a node; raises ExpressionError."""

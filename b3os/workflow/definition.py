@@ -39,6 +39,10 @@ class Node(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     #: `fail` ends the run when this node fails; `continue` goes on, the error readable at `$nodes.<id>.error`;
     #: `branch` goes on with the children of branch `error` only, and without them when the node succeeds.
     on_error: str = "fail"
+    #: How often a call is tried again after an error that may be retried.
+    max_retries: int = 0
+    #: How long one attempt of a call may take.
+    timeout_ms: int | None = None
 
 
 class Definition(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -49,6 +53,8 @@ class Definition(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
     input_schema: list[dict[str, Any]] = msgspec.field(default_factory=list)
     variable_defs: list[dict[str, Any]] = msgspec.field(default_factory=list)
     props: dict[str, Any] = msgspec.field(default_factory=dict)
+    #: How long a run may last, waits included.
+    timeout_ms: int | None = None
 
 
 def normalise(raw: Any) -> Definition:

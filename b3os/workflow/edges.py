@@ -1,4 +1,4 @@
-"""What is wrong with a definition's edges: missing nodes, cycles, branches, loops, and the budgets of a run. Pure.
+"""What is wrong with a definition's edges, and with the limits of its runs: nodes, loops, retries, deadlines. Pure.
 
 Everything is linear in nodes and edges: a definition comes from outside, and has up to 10,000 nodes.
 """
@@ -10,11 +10,15 @@ from b3os._speedups.dag import MAX_DEPTH, MAX_ITERATIONS, MAX_NODES
 from b3os.workflow.definition import ARMS, ERROR_ARM, Definition, Node, arms_of, parents_of
 from b3os.workflow.problems import Problem, problem
 
+RETRIES_LIMIT = 10
+CALL_LIMIT_MS = 600_000
+RUN_LIMIT_MS = 90 * 24 * 3600 * 1000
+
 
 def check_edges(definition: Definition) -> list[Problem]:
     """Return every problem of the edges alone."""
     missing = list(_missing(definition))
-    found = [*missing, *_branches(definition), *_arrays(definition)]
+    found = [*missing, *_branches(definition), *_arrays(definition), *_limits(definition)]
     if len(definition.nodes) > MAX_NODES:
         message = f"a workflow has at most {MAX_NODES} nodes, this one has {len(definition.nodes)}: split it"
         return [*found, Problem("pattern", message, code="too_many_nodes")]
@@ -80,6 +84,20 @@ def _handling(definition: Definition, node_id: str, node: Node) -> Iterator[Prob
     if node.on_error == "branch" and not any(child.branch == ERROR_ARM for child in known):
         message = 'a node with `onError: "branch"` needs a child with branch `error`'
         yield problem("pattern", "error_branch_missing", message, node_id, node, "onError")
+
+
+def _limits(definition: Definition) -> Iterator[Problem]:
+    """Find retries and deadlines out of their bounds."""
+    if definition.timeout_ms is not None and not 1000 <= definition.timeout_ms <= RUN_LIMIT_MS:
+        message = f"`timeoutMs` of a run is 1000 to {RUN_LIMIT_MS} (90 days), not {definition.timeout_ms}"
+        yield Problem("pattern", message, field="timeoutMs", code="bad_timeout")
+    for node_id, node in definition.nodes.items():
+        if not 0 <= node.max_retries <= RETRIES_LIMIT:
+            message = f"`maxRetries` is 0 to {RETRIES_LIMIT}, not {node.max_retries}"
+            yield problem("pattern", "bad_max_retries", message, node_id, node, "maxRetries")
+        if node.timeout_ms is not None and not 1 <= node.timeout_ms <= CALL_LIMIT_MS:
+            message = f"`timeoutMs` of a node is 1 to {CALL_LIMIT_MS} (10 minutes), not {node.timeout_ms}"
+            yield problem("pattern", "bad_timeout", message, node_id, node, "timeoutMs")
 
 
 def _arrays(definition: Definition) -> Iterator[Problem]:

@@ -193,12 +193,17 @@ class Run(Answer, frozen=True, kw_only=True):
 
 
 class NodeState(Answer, frozen=True, kw_only=True):
-    """What became of a node; `result` of a failure is its error, `iterations` are those of a loop's body."""
+    """What became of a node; `result` of a failure is its error, `iterations` are those of a loop's body.
+
+    `scheduled` is tried again later; `cancelled` had not ended when its run did.
+    """
 
     type: str
-    status: Literal["pending", "running", "waiting", "success", "failure", "skipped"]
+    status: Literal["pending", "running", "waiting", "scheduled", "success", "failure", "skipped", "cancelled"]
     input: Any = UNSET
     result: Any = UNSET
+    #: Of a call that was tried again; of a scheduled one the next.
+    attempt: int | UnsetType = UNSET
     started_at: str | UnsetType = UNSET
     finished_at: str | UnsetType = UNSET
     iterations: "list[dict[str, NodeState]] | UnsetType" = UNSET

@@ -12,7 +12,7 @@ from b3os import metrics
 from b3os.auth.principal import principal_of
 from b3os.errors import B3osError, Forbidden, NotFound, Unauthenticated, Unavailable
 from b3os.logs import bind
-from services.api import catalogs, connectors, health, identity, runs, workflows
+from services.api import catalogs, connectors, health, identity, run_again, runs, workflows
 from services.api.house import House
 from services.api.limits import RateLimit
 from services.api.streams import stream
@@ -71,7 +71,8 @@ ROUTES = (
     Route("GET", "/v1/runs/{id}", READ, runs.get),
     Route("GET", "/v1/runs/{id}/stream", READ, None),
     Route("POST", "/v1/runs/{id}/cancel", WRITE, runs.cancel),
-    Route("POST", "/v1/runs/{id}/retry", WRITE, runs.retry),
+    Route("POST", "/v1/runs/{id}/retry", WRITE, run_again.retry),
+    Route("GET", "/v1/runs/{id}/why", READ, run_again.why),
     Route("POST", "/v1/runs/{id}/nodes/{node}/resume", MAYBE, runs.resume),
     Route("POST", "/v1/webhooks/{secret}", ANYONE, runs.webhook),
     Route("POST", "/v1/orgs/{org}/integrations/webhook", ANYONE, runs.org_webhook),

@@ -4,6 +4,7 @@ from typing import Any, get_origin
 
 import msgspec
 
+from b3os.run.why import Why
 from services.api.answers import (
     Action,
     ApiKey,
@@ -197,7 +198,21 @@ DESCRIBED: dict[tuple[str, str], Described] = {
     ),
     ("POST", "/v1/runs/{id}/cancel"): Described("runs", "Cancel a run.", {}, data=Run),
     ("POST", "/v1/runs/{id}/retry"): Described(
-        "runs", "Run a failed run again; what succeeded is kept.", {}, data=Retried
+        "runs",
+        "Run an ended run again, as a new run; what finished is kept, from a chosen node what was before it.",
+        {
+            "fromNodeId": _text("Run this node and everything after it again"),
+            "path": _text("Which iteration of the loops around it, as loop:3/inner:0; the first unless said"),
+            "input": {
+                "type": "object",
+                "description": "Input of that node, or result of the trigger, instead of its own",
+            },
+            "version": {"type": ["integer", "string"], "description": "A version of the workflow, or latest"},
+        },
+        data=Retried,
+    ),
+    ("GET", "/v1/runs/{id}/why"): Described(
+        "runs", "Say in one line why a run does not move, or what ended it.", data=Why
     ),
     ("POST", "/v1/runs/{id}/nodes/{node}/resume"): Described(
         "runs",

@@ -6,17 +6,20 @@ from typing import Any
 import msgspec
 
 from b3os.detect.catalog import webhook_result
-from b3os.errors import BadInput, NotFound, TooMany, Unavailable
+from b3os.errors import BadInput, InvalidDefinition, NotFound, TooMany, Unavailable
 from b3os.ids import RUN, is_run_id, new_id, receipt_key
 from b3os.queue.broker import Task
+from b3os.run.frontier import head_of, open_nodes
 from b3os.run.handover import TYPE, RunTask, lane_of, payload_of
 from b3os.run.records import NodeRecord, execution_state
 from b3os.run.times import rfc3339
+from b3os.run.transitions import RUN_FINAL
 from b3os.store import run_reads, runs, workflows
 from b3os.store.admission import Proposal
 from b3os.store.pool import as_org
 from b3os.stream.events import RunEvent
-from b3os.workflow.definition import normalise
+from b3os.workflow.compiled import Compiled
+from b3os.workflow.definition import Definition, normalise
 from services.api.fields import CODE, SMALL_LIMIT, text, whole
 from services.api.house import House
 from services.api.wire import Request, page_of, time_text
@@ -167,7 +170,9 @@ async def _whole(house: House, org_id: str, run_id: str, nodes: set[str] | None)
         stored = await runs.load_records(db, org_id, run_id)
     records = [msgspec.convert(record, NodeRecord) for record in stored]
     definition = normalise(run.definition or {"nodes": {}})
-    state = execution_state(definition, records)
+    is_over = run.status in RUN_FINAL
+    running = [] if is_over else in_flight(definition, run.trigger_node, records)
+    state = execution_state(definition, records, running=running, is_over=is_over)
     trigger = definition.nodes.get(run.trigger_node)
     state["root"] = {
         "type": trigger.type if trigger else "",
@@ -175,10 +180,21 @@ async def _whole(house: House, org_id: str, run_id: str, nodes: set[str] | None)
         "result": run.trigger_result,
         "startedAt": time_text(run.started_at),
         "finishedAt": time_text(run.started_at),
+        **state.get(run.trigger_node, {}),  # a run that could not begin failed here
     }
     if nodes is not None:
         state = {node: value for node, value in state.items() if node in nodes}
     return {**listed(run), "organizationId": org_id, "executionState": state, "workflowDefinition": run.definition}
+
+
+def in_flight(definition: Definition, trigger_node: str, records: list[NodeRecord]) -> list[tuple[str, str]]:
+    """Return the nodes that a worker is at, which have no record; none for a definition that cannot run."""
+    try:
+        compiled = Compiled(definition)
+    except InvalidDefinition:
+        return []
+    found = open_nodes(compiled, trigger_node, [head_of(record) for record in records])
+    return [(one.node_id, one.path) for one in found if one.state == "running"]
 
 
 async def get(house: House, request: Request) -> Any:
@@ -205,16 +221,6 @@ async def cancel(house: House, request: Request) -> Any:
     )
     await house.publisher.publish([event])
     return listed(run)
-
-
-async def retry(house: House, request: Request) -> Any:
-    """POST /v1/runs/{id}/retry"""
-    async with as_org(house.pool, request.org_id) as db:
-        run = await run_reads.retry_run(
-            db, request.org_id, request.params["id"], new_id=new_id(RUN), by=request.by, now_ms=now_ms()
-        )
-    await hand_over(house, RunTask(request.org_id, run.id), "retry", is_queued=run.is_queued)
-    return {**listed(run), "runId": run.id}
 
 
 async def resume(house: House, request: Request) -> Any:

@@ -15,7 +15,7 @@ from b3os.run.records import NodeRecord
 from b3os.store import run_reads, runs
 from b3os.store.pool import as_org
 from b3os.stream.events import TERMINAL, RunEvent, encode_sse
-from b3os.stream.tell import RUN_EVENTS, node_event, run_finished, run_started
+from b3os.stream.tell import RUN_EVENTS, node_events, run_finished, run_started
 from services.api.house import House
 from services.api.wire import Request
 
@@ -105,7 +105,7 @@ async def _stored(house: House, org_id: str, run_id: str) -> list[RunEvent]:
     except NotFound:
         return []
     events = [run_started(run, int(run.started_at.timestamp() * 1000))]
-    events += [node_event(run, msgspec.convert(record, NodeRecord)) for record in stored]
+    events += node_events(run, [msgspec.convert(record, NodeRecord) for record in stored])
     if run.status in RUN_EVENTS and run.finished_at is not None:
         events.append(run_finished(run, run.status, int(run.finished_at.timestamp() * 1000)))
     return events

@@ -8,9 +8,6 @@ import msgspec
 from b3os.errors import ActionFailed
 from b3os.run.commands import CallAction
 
-#: An action may take this long all in; the actions process has shorter limits of its own.
-TIMEOUT_S = 60
-
 
 class Failure(msgspec.Struct, frozen=True, rename="camel"):
     """Why an action failed, in the words of the execute protocol."""
@@ -41,9 +38,12 @@ class ActionsClient:
     async def execute(
         self, command: CallAction, *, org_id: str, workflow_id: str, run_id: str, credential: dict[str, Any] | None
     ) -> Any:
-        """Run one action and return its data; raises ActionFailed with category and remediation."""
+        """Run one action and return its data; raises ActionFailed with category and remediation.
+
+        The deadline is the caller's: it is the node's.
+        """
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S))
+            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None))
         body = msgspec.json.encode(
             {
                 "type": command.type,
@@ -60,7 +60,7 @@ class ActionsClient:
         try:
             async with self._session.post(self._url, data=body, headers=self._headers) as response:
                 answer = msgspec.json.decode(await response.read(), type=Answer)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (aiohttp.ClientError, OSError) as error:
             raise ActionFailed(
                 f"the actions process cannot be reached: {type(error).__name__}",
                 category="network",

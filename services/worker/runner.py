@@ -9,14 +9,15 @@ import msgspec
 from asyncpg import Pool
 
 from b3os.auth.connectors import open_credential
-from b3os.errors import ActionFailed, B3osError, StaleEpoch
-from b3os.run.commands import CallAction, Command, FinishRun, Record, StartTimer, WriteStorage
-from b3os.run.events import NodeDone, Recorded, Resume, Start
+from b3os.errors import ActionFailed, B3osError, InvalidDefinition, StaleEpoch
+from b3os.run.commands import CallAction, Command, FinishRun, Record, StartDeadline, StartTimer, WriteStorage
+from b3os.run.deadlines import call_too_long
+from b3os.run.events import Answered, NodeDone, Recorded, Resume, RunInput, Start, Tick
 from b3os.run.records import NodeError, NodeRecord
-from b3os.run.scheduler import RunScheduler
+from b3os.run.scheduler import Edited, RunScheduler, error_result, failure_of
 from b3os.store import runs
 from b3os.stream.events import RunEvent
-from b3os.stream.tell import node_event, passing, run_finished, run_started
+from b3os.stream.tell import node_events, passing, run_finished, run_started
 from b3os.workflow.compiled import Compiled
 from b3os.workflow.definition import normalise
 from services.worker.commit import CommitGroup
@@ -26,6 +27,13 @@ log = logging.getLogger("b3os.run")
 
 #: Compiled workflow versions kept, by (org, workflow, version).
 CACHE_LIMIT = 2000
+#: How often a run that is in hand and has waiting nodes looks whether the store has completed one.
+ANSWERS_S = 1.0
+DAY_S = 86_400.0
+
+
+class Broken(Exception):
+    """The scheduler itself failed: the same records would make it fail again, with any owner."""
 
 
 def now_ms() -> int:
@@ -50,6 +58,20 @@ class Runner:
             await self._drive(row, scheduler, commands, events)
         except StaleEpoch:
             log.info("lease lost")
+        except InvalidDefinition as error:
+            await self._refuse(row, failure_of(error))
+        except Broken as error:
+            log.exception("run cannot go on")
+            await self._refuse(row, NodeError(code="500000", message=f"this is our fault and it is logged: {error}"))
+
+    async def _refuse(self, row: runs.RunRow, error: NodeError) -> None:
+        """End a run that no owner can go on with; its trigger node says why."""
+        at = now_ms()
+        record = NodeRecord(1, row.trigger_node, "", "", "failure", None, error_result(error), None, at, at)
+        item = runs.RunCommit(
+            org_id=row.org_id, run_id=row.id, epoch=row.epoch, records=[record], status="failure", release=True
+        )
+        await self._commits.add(item, [*node_events(row, [record]), run_finished(row, "failure", at)])
 
     async def _restore(self, row: runs.RunRow) -> tuple[RunScheduler, list[Command], list[RunEvent]]:
         compiled = await self._version(row)
@@ -64,18 +86,20 @@ class Runner:
             workflow_id=row.workflow_id,
             trigger_node=row.trigger_node,
             trigger_result=row.trigger_result,
+            started_ms=int(row.started_at.timestamp() * 1000),
             storage=storage,
+            edited=None if row.edited is None else msgspec.convert(row.edited, Edited),
         )
         records = [msgspec.convert(record, NodeRecord) for record in stored]
         for record in records:
             scheduler.apply(Recorded(record))
         if records:
             # What a timer, a callback or a dead owner stored is told again: events that are there already stay single.
-            told = [node_event(row, record) for record in records]
+            told = node_events(row, records)
             if has_resumed(records):
                 told.append(passing(row, "run_resumed", after=records[-1].seq + 1, sub=1, now_ms=now_ms()))
-            return scheduler, scheduler.apply(Resume(now_ms())), told
-        return scheduler, scheduler.apply(Start(now_ms())), [run_started(row, now_ms())]
+            return scheduler, applied(scheduler, Resume(now_ms())), told
+        return scheduler, applied(scheduler, Start(now_ms())), [run_started(row, now_ms())]
 
     async def _version(self, row: runs.RunRow) -> Compiled:
         if row.definition is not None:
@@ -100,19 +124,36 @@ class Runner:
                 item, more = self._gather(row, commands, events, release=is_idle)
                 # The effect barrier: nothing leaves the house before everything behind it is stored.
                 told = events + more
-                told += started(row, wanted, after=last_seq(told), now_ms=now_ms())
+                told += passed(row, commands, after=last_seq(told), now_ms=now_ms())
                 await self._commits.add(item, told)
                 if is_idle:
                     return
                 events = []
                 calls.update(asyncio.create_task(self._call(row, command)) for command in wanted)
-                finished, calls = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
-                commands = [c for task in finished for c in scheduler.apply(task.result())]
+                finished, calls = await asyncio.wait(
+                    calls, timeout=self._patience_s(scheduler), return_when=asyncio.FIRST_COMPLETED
+                )
+                happened: list[RunInput] = [task.result() for task in finished]
+                happened += await self._answers(row, scheduler)
+                commands = [c for event in [*happened, Tick(now_ms())] for c in applied(scheduler, event)]
                 if any(isinstance(c, FinishRun) for c in commands):
                     await cancel_all(calls)
                     calls = set()
         finally:
             await cancel_all(calls)
+
+    def _patience_s(self, scheduler: RunScheduler) -> float:
+        """How long calls may be awaited before the scheduler has to be asked again."""
+        pause_s = max(0.0, (scheduler.wake_ms - now_ms()) / 1000)
+        return min(pause_s, ANSWERS_S if scheduler.waiting else DAY_S)
+
+    async def _answers(self, row: runs.RunRow, scheduler: RunScheduler) -> list[RunInput]:
+        """Ask what the store completed meanwhile: one branch's callback does not wait for another's call."""
+        waiting = scheduler.waiting
+        if not waiting:
+            return []
+        found = await runs.load_answers(self._pool, row.org_id, row.id, waiting)
+        return [Answered(msgspec.convert(record, NodeRecord), now_ms()) for record in found]
 
     def _gather(
         self, row: runs.RunRow, commands: list[Command], before: list[RunEvent], *, release: bool
@@ -128,6 +169,8 @@ class Runner:
                 case StartTimer(node_id, path, kind, wake_in_ms, record):
                     records.append(record)
                     timers.append(runs.TimerRow(node_id=node_id, path=path, kind=kind, wake_in_ms=wake_in_ms))
+                case StartDeadline(wake_in_ms):
+                    timers.append(runs.TimerRow(node_id="", path="", kind="deadline", wake_in_ms=wake_in_ms))
                 case WriteStorage(key, value, record):
                     records.append(record)
                     storage.append((key, value))
@@ -136,7 +179,7 @@ class Runner:
         for record in records:
             if record.status == "failure":
                 log.info("node failed", extra={"node": record.node_id, "type": record.type, **record.result})
-        events = [node_event(row, record) for record in records]
+        events = node_events(row, records)
         if release and status is None:
             status = "waiting"
             events.append(passing(row, "run_waiting", after=last_seq([*before, *events]), sub=1, now_ms=now_ms()))
@@ -156,10 +199,13 @@ class Runner:
 
     async def _call(self, row: runs.RunRow, command: CallAction) -> NodeDone:
         try:
-            credential = await self._credential(row, command)
-            data = await self._actions.execute(
-                command, org_id=row.org_id, workflow_id=row.workflow_id, run_id=row.id, credential=credential
-            )
+            async with asyncio.timeout(command.timeout_ms / 1000):
+                credential = await self._credential(row, command)
+                data = await self._actions.execute(
+                    command, org_id=row.org_id, workflow_id=row.workflow_id, run_id=row.id, credential=credential
+                )
+        except TimeoutError:
+            return NodeDone(command.node_id, command.path, now_ms(), error=call_too_long(command.timeout_ms))
         except ActionFailed as error:
             return NodeDone(command.node_id, command.path, now_ms(), error=failure(error))
         except B3osError as error:
@@ -195,16 +241,31 @@ def last_seq(events: list[RunEvent]) -> int:
     return max((event.seq for event in events), default=1)
 
 
-def started(row: runs.RunRow, calls: list[CallAction], *, after: int, now_ms: int) -> list[RunEvent]:
-    """Tell which actions are called now; 1 is the place of what the run itself does."""
+def applied(scheduler: RunScheduler, event: RunInput) -> list[Command]:
+    """Apply an event; whatever is raised is a fault of the engine, and not one of the moment."""
+    try:
+        return scheduler.apply(event)
+    except Exception as error:
+        raise Broken(f"{type(error).__name__}: {error}") from error
+
+
+def passed(row: runs.RunRow, commands: list[Command], *, after: int, now_ms: int) -> list[RunEvent]:
+    """Tell which actions are called now and which are tried again later; 1 is the place of what the run itself does."""
+    found: list[tuple[str, str, CallAction | NodeRecord]] = []
+    for command in commands:
+        if isinstance(command, CallAction):
+            found.append(("node_started", "running", command))
+        elif isinstance(command, StartTimer) and command.kind == "retry":
+            found.append(("node_scheduled", "scheduled", command.record))
     return [
         msgspec.structs.replace(
-            passing(row, "node_started", after=after, sub=2 + number, now_ms=now_ms),
-            node_id=call.node_id,
-            path=call.path,
-            node_type=call.type,
+            passing(row, name, after=after, sub=2 + number, now_ms=now_ms),
+            status=status,
+            node_id=about.node_id,
+            path=about.path,
+            node_type=about.type,
         )
-        for number, call in enumerate(calls)
+        for number, (name, status, about) in enumerate(found)
     ]
 
 

@@ -26,6 +26,7 @@ class Record(msgspec.Struct, frozen=True):
     branch: str | None = None
     started_ms: int = 1
     finished_ms: int | None = 2
+    attempt: int = 1
 
 
 @pytest.fixture
@@ -231,17 +232,12 @@ async def test_wait_has_one_winner_of_ten(pool: Pool) -> None:
     assert not await runs.resume_wait(pool, "org_b", run.id, "w", "", {})
 
 
-async def test_cancel_and_retry(pool: Pool) -> None:
+async def test_cancelled_run_refuses_what_its_owner_stores(pool: Pool) -> None:
     await make(pool)
     run = await start(pool)
     await runs.commit(pool, [part(run, Record(1, "root"), Record(2, "bad", "failure"))])
-    with pytest.raises(Conflict):
-        await run_reads.retry_run(pool, "org_a", run.id, new_id="run_r", by="u", now_ms=5)
     assert (await run_reads.cancel_run(pool, "org_a", run.id)).status == "cancelled"
     assert await runs.commit(pool, [part(run, Record(3, "late"))]) == [None]
-    again = await run_reads.retry_run(pool, "org_a", run.id, new_id="run_r", by="u", now_ms=5)
-    assert (again.status, again.source_run_id) == ("running", run.id)
-    assert [r["node_id"] for r in await runs.load_records(pool, "org_a", "run_r")] == ["root"]
 
 
 async def test_publish_checks_the_version(pool: Pool) -> None:

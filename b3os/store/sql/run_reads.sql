@@ -29,21 +29,50 @@ where org_id = $1 and id = $2 and status in ('running', 'waiting') returning id;
 delete from timers where org_id = $1 and run_id = $2;
 -- name: status
 select status from runs where org_id = $1 and id = $2;
+-- name: facts
+-- Everything that says why a run does not move, read at one moment; results and inputs stay where they are.
+select r.status, r.trigger_node, (extract(epoch from now()) * 1000)::bigint as now_ms,
+    (extract(epoch from r.started_at) * 1000)::bigint as started_ms,
+    (extract(epoch from r.finished_at) * 1000)::bigint as finished_ms, r.owner is not null as has_owner,
+    r.queued_at is not null as is_queued,
+    (select (extract(epoch from w.until) * 1000)::bigint from workers w where w.owner = r.owner) as owner_until_ms,
+    (select count(*) from workers w where w.until > now()) as live_workers,
+    (select coalesce(jsonb_agg(jsonb_build_object('node_id', t.node_id, 'path', t.path, 'kind', t.kind,
+        'due_ms', (extract(epoch from t.due_at) * 1000)::bigint)), '[]')
+        from timers t where t.org_id = r.org_id and t.run_id = r.id) as timers,
+    (select coalesce(jsonb_agg(jsonb_build_object('node_id', n.node_id, 'path', n.path, 'type', n.type,
+        'status', n.status, 'seq', n.seq, 'branch', n.branch, 'attempt', n.attempt, 'started_ms', n.started_ms,
+        'finished_ms', n.finished_ms,
+        'items', case when n.type = 'for-each' and jsonb_typeof(n.input -> 'array') = 'array'
+            then jsonb_array_length(n.input -> 'array') end,
+        'retry_ms', case when n.status = 'scheduled' then n.result -> 'retryAtMs' end,
+        'error_code', coalesce(n.result -> 'error' ->> 'code', ''),
+        'error_message', coalesce(left(n.result -> 'error' ->> 'message', 500), ''),
+        'is_retryable', coalesce(n.result -> 'error' -> 'retryable', 'false')) order by n.seq), '[]')
+        from node_runs n where n.org_id = r.org_id and n.run_id = r.id and n.day = r.day) as heads,
+    coalesce(r.definition, v.definition) as definition
+from runs r
+left join workflow_versions v on v.org_id = r.org_id and v.workflow_id = r.workflow_id
+    and v.version = r.workflow_version
+where r.org_id = $1 and r.id = $2;
 -- name: retry
 insert into runs (org_id, id, workflow_id, workflow_version, trigger_node, trigger_source, trigger_result,
-    triggered_by, definition, is_simulation, is_dust_test, source_run_id, started_at, day, queued_at)
-select org_id, $3, workflow_id, workflow_version, trigger_node, 'retry', trigger_result, $4, definition,
+    triggered_by, definition, is_simulation, is_dust_test, source_run_id, started_at, day, queued_at, edited)
+select org_id, $3, workflow_id, $6, trigger_node, 'retry', coalesce($7, trigger_result), $4, definition,
     is_simulation, is_dust_test, id, to_timestamp($5::bigint / 1000.0),
-    (to_timestamp($5::bigint / 1000.0) at time zone 'utc')::date, case when b3os_room(org_id) > 0 then now() end
-from runs where org_id = $1 and id = $2 and status in ('failure', 'partial', 'cancelled')
+    (to_timestamp($5::bigint / 1000.0) at time zone 'utc')::date, case when b3os_room(org_id) > 0 then now() end,
+    case when $9 then $8 else edited end
+from runs where org_id = $1 and id = $2 and status = any($10)
 on conflict do nothing returning id;
 -- name: copy_records
 insert into node_runs (org_id, run_id, day, node_id, path, final, seq, type, status, input, result, branch,
-    started_ms, finished_ms)
-select n.org_id, new.id, new.day, n.node_id, n.path, true, row_number() over (order by n.seq), n.type, n.status,
-    n.input, n.result, n.branch, n.started_ms, n.finished_ms
+    started_ms, finished_ms, attempt)
+select n.org_id, new.id, new.day, n.node_id, n.path, n.final, row_number() over (order by n.seq), n.type, n.status,
+    n.input, n.result, n.branch, n.started_ms, n.finished_ms, n.attempt
 from runs old
-join node_runs n on n.org_id = old.org_id and n.run_id = old.id and n.day = old.day and n.status = 'success'
+join node_runs n on n.org_id = old.org_id and n.run_id = old.id and n.day = old.day
+join unnest($4::text[], $5::text[], $6::boolean[]) as k (node_id, path, final)
+    on k.node_id = n.node_id and k.path = n.path and k.final = n.final
 join runs new on new.org_id = old.org_id and new.id = $3
 where old.org_id = $1 and old.id = $2;
 -- name: count_by_status

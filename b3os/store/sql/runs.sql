@@ -13,13 +13,14 @@ update runs r set owner = $2, epoch = r.epoch + 1, shift = 0, woken = false, sta
 from free f where r.org_id = f.org_id and r.id = f.id
 returning r.org_id, r.id, r.workflow_id, r.workflow_version, r.status, r.trigger_node, r.trigger_source,
     case when r.id = any($3) then null else r.trigger_result end as trigger_result, r.source_run_id, r.started_at,
-    r.finished_at, r.epoch, r.definition;
+    r.finished_at, r.epoch, r.definition, r.edited;
 -- name: held
 select org_id, id from runs where owner = $1 and status = 'running';
 -- name: load_definition
 select definition from workflow_versions where org_id = $1 and workflow_id = $2 and version = $3;
 -- name: load_records
-select n.seq, n.node_id, n.path, n.type, n.status, n.input, n.result, n.branch, n.started_ms, n.finished_ms
+select n.seq, n.node_id, n.path, n.type, n.status, n.input, n.result, n.branch, n.started_ms, n.finished_ms,
+    n.attempt
 from runs r join node_runs n on n.org_id = r.org_id and n.run_id = r.id and n.day = r.day
 where r.org_id = $1 and r.id = $2 order by n.seq;
 -- name: commit
@@ -33,21 +34,24 @@ with wanted as (
     order by r.org_id, r.id for update of r
 ), records as (
     insert into node_runs (org_id, run_id, day, node_id, path, final, seq, type, status, input, result, branch,
-        started_ms, finished_ms)
-    select o.org_id, o.id, o.day, n.node_id, n.path, n.status <> 'waiting', n.seq + o.shift, n.type, n.status,
-        n.input::jsonb, n.result::jsonb, n.branch, n.started_ms, n.finished_ms
+        started_ms, finished_ms, attempt)
+    select o.org_id, o.id, o.day, n.node_id, n.path, n.status in ('success', 'failure', 'skipped'), n.seq + o.shift,
+        n.type, n.status, n.input::jsonb, n.result::jsonb, n.branch, n.started_ms, n.finished_ms, n.attempt
     from unnest($6::text[], $7::text[], $8::int[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[],
-        $14::text[], $15::text[], $16::bigint[], $17::bigint[]) as n (org_id, run_id, seq, node_id, path, type,
-        status, input, result, branch, started_ms, finished_ms)
+        $14::text[], $15::text[], $16::bigint[], $17::bigint[], $18::smallint[]) as n (org_id, run_id, seq, node_id,
+        path, type, status, input, result, branch, started_ms, finished_ms, attempt)
     join owned o on o.org_id = n.org_id and o.id = n.run_id
-    on conflict do nothing
+    -- The first end of a node is its end; the next attempt of a scheduled node takes the place of the last.
+    on conflict (org_id, run_id, day, node_id, path, final) do update set seq = excluded.seq, status = excluded.status,
+        result = excluded.result, attempt = excluded.attempt
+        where not excluded.final and node_runs.attempt < excluded.attempt
 ), timed as (
     insert into timers (org_id, run_id, node_id, path, kind, due_at)
     select o.org_id, o.id, t.node_id, t.path, t.kind, now() + make_interval(secs => t.wake_in_ms / 1000.0)
-    from unnest($18::text[], $19::text[], $20::text[], $21::text[], $22::text[], $23::bigint[])
+    from unnest($19::text[], $20::text[], $21::text[], $22::text[], $23::text[], $24::bigint[])
         as t (org_id, run_id, node_id, path, kind, wake_in_ms)
     join owned o on o.org_id = t.org_id and o.id = t.run_id
-    on conflict (org_id, run_id, node_id, path) do nothing
+    on conflict (org_id, run_id, node_id, path) do update set due_at = excluded.due_at where timers.kind = 'retry'
 ), ended as (
     delete from timers t using owned o
     where t.org_id = o.org_id and t.run_id = o.id and o.status in ('success', 'partial', 'failure', 'cancelled')
@@ -78,7 +82,7 @@ with run as (
 ), done as (
     insert into node_runs (org_id, run_id, day, node_id, path, final, seq, type, status, input, result, branch,
         started_ms, finished_ms)
-    select w.org_id, w.run_id, w.day, w.node_id, w.path, true, run.last + 1, w.type, 'success', w.input, $5, $6,
+    select w.org_id, w.run_id, w.day, w.node_id, w.path, true, run.last + 1, w.type, $7, w.input, $5, $6,
         w.started_ms, (extract(epoch from clock_timestamp()) * 1000)::bigint
     from run join node_runs w on w.org_id = run.org_id and w.run_id = run.id and w.day = run.day
         and w.node_id = $3 and w.path = $4 and not w.final and w.status = 'waiting'
@@ -89,6 +93,21 @@ with run as (
 update runs r set status = 'running', woken = true, shift = r.shift + 1,
     queued_at = case when r.owner is not null then r.queued_at when b3os_room(r.org_id) > 0 then now() end
 from done d where r.org_id = d.org_id and r.id = d.run_id
+returning r.queued_at is not null and r.owner is null as is_queued, r.trigger_source as source;
+-- name: answers
+-- What the store completed of the nodes that a worker knows as waiting.
+select n.seq, n.node_id, n.path, n.type, n.status, n.input, n.result, n.branch, n.started_ms, n.finished_ms,
+    n.attempt
+from runs r join node_runs n on n.org_id = r.org_id and n.run_id = r.id and n.day = r.day and n.final
+join unnest($3::text[], $4::text[]) as w (node_id, path) on w.node_id = n.node_id and w.path = n.path
+where r.org_id = $1 and r.id = $2 order by n.seq;
+-- name: wake
+with timed as (
+    delete from timers where org_id = $1 and run_id = $2 and node_id = $3 and path = $4
+)
+update runs r set status = 'running', woken = true,
+    queued_at = case when r.owner is not null then r.queued_at when b3os_room(r.org_id) > 0 then now() end
+where org_id = $1 and id = $2 and status in ('running', 'waiting')
 returning r.queued_at is not null and r.owner is null as is_queued, r.trigger_source as source;
 -- name: lock_run
 select status from runs where org_id = $1 and id = $2 for update;

@@ -4,32 +4,12 @@ from typing import Any
 
 import pytest
 
-from b3os.run.commands import CallAction, Command, FinishRun, Record, StartTimer, WriteStorage
+from b3os.run.commands import CallAction, Command, FinishRun, StartTimer, WriteStorage
 from b3os.run.events import NodeDone, Recorded, Resume, Start
 from b3os.run.records import NodeError, NodeRecord, execution_state
 from b3os.run.scheduler import RunScheduler
-from b3os.workflow.compiled import Compiled
 from b3os.workflow.definition import Definition, normalise
-
-
-def node(type_: str, *children: str, **more: Any) -> dict[str, Any]:
-    return {"type": type_, "children": list(children), **more}
-
-
-def scheduler(nodes: dict[str, Any], **result: Any) -> RunScheduler:
-    return RunScheduler(
-        Compiled(normalise({"nodes": nodes})), run_id="run_1", org_id="org_1", workflow_id="wf_1", trigger_node="root",
-        trigger_result=result,
-    )  # fmt: skip
-
-
-def records(commands: list[Command]) -> list[NodeRecord]:
-    return [c.record for c in commands if isinstance(c, Record | StartTimer | WriteStorage)]
-
-
-def told(commands: list[Command]) -> list[tuple[str, str, str]]:
-    return [(r.node_id, r.path, r.status) for r in records(commands)]
-
+from tests.unit.run.build import node, records, scheduler, told
 
 DIAMOND = {
     "root": node("manual", "if"),

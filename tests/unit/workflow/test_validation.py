@@ -51,6 +51,10 @@ def test_a_sound_definition_has_no_problem() -> None:
         ({"root": node("manual", "a"), "a": node("log", onError="explode")}, "bad_on_error"),
         ({"root": node("manual", "a"), "a": node("act", "b", onError="branch"), "b": node("log")},
          "error_branch_missing"),
+        ({"root": node("manual", "a"), "a": node("act", maxRetries=11)}, "bad_max_retries"),
+        ({"root": node("manual", "a"), "a": node("act", maxRetries=-1)}, "bad_max_retries"),
+        ({"root": node("manual", "a"), "a": node("act", timeoutMs=0)}, "bad_timeout"),
+        ({"root": node("manual", "a"), "a": node("act", timeoutMs=600_001)}, "bad_timeout"),
         ({"root": node("manual", "a"), "a": node("for-each", payload={"array": [0] * 101})}, "too_many_items"),
         ({"root": node("manual", "a"), "a": node("for-each", "b", loopBody=["b"]), "b": node("log")},
          "loop_leads_out"),
@@ -60,6 +64,12 @@ def test_a_sound_definition_has_no_problem() -> None:
 )  # fmt: skip
 def test_problem_has_its_code_once(nodes: dict[str, Any], code: str) -> None:
     assert codes(**nodes) == [code]
+
+
+@pytest.mark.parametrize("limit", [0, 999, 90 * 24 * 3600 * 1000 + 1])
+def test_run_deadline_has_bounds(limit: int) -> None:
+    definition = normalise({"nodes": {"root": node("manual")}, "timeoutMs": limit})
+    assert [found.code for found in validate(definition, TYPES)] == ["bad_timeout"]
 
 
 def loops(levels: int) -> dict[str, Any]:
