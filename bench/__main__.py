@@ -16,6 +16,7 @@ SUITES = (
     "dag",
     "queue",
     "idle",
+    "cron",
 )
 
 

@@ -7,7 +7,7 @@ import msgspec
 
 from b3os.detect.evm import EVM_TYPES, parse_watch
 from b3os.detect.prices import OPERATIONS, PRICE_TYPE, parse_price_watch
-from b3os.detect.schedules import parse_schedule
+from b3os.detect.schedules import POLICIES, parse_missed, parse_schedule
 from b3os.errors import BadInput
 
 
@@ -113,9 +113,10 @@ _SPECS = (
                 {"type": "object", "properties": {"inputSchema": {}}}, _RESULT, ("manual",)),
     TriggerSpec("webhook", "Webhook", "Runs when the workflow's webhook address is called.",
                 {"type": "object"}, _RESULT, ("manual",)),
-    TriggerSpec("cronjob", "Schedule", "Runs at the slots of a five-field cron in a time zone, or of an RRULE.",
+    TriggerSpec("cronjob", "Schedule", "Runs at the slots of a cron schedule in a time zone, or of an RRULE.",
                 {"type": "object", "properties": {"schedule": {"type": "string"}, "cron": {"type": "string"},
-                 "rrule": {"type": "string"}, "timezone": {"type": "string"}}},
+                 "rrule": {"type": "string"}, "timezone": {"type": "string"},
+                 "missed": {"enum": list(POLICIES), "description": "What becomes of slots missed in a downtime"}}},
                 {"type": "object", "properties": {"triggeredAt": {"type": "string"}}}, ("schedule",)),
     TriggerSpec("evm-log", "Contract event", "Runs when a contract emits an event.",
                 {**_LOG_PAYLOAD, "required": ["chainId"]}, _LOG_RESULT, ("evm",)),
@@ -136,6 +137,7 @@ def check_trigger(kind: str, payload: dict[str, Any], chains: Collection[int] | 
     """Raise BadInput for a payload that no source could listen to; `chains` are the configured ones, if known."""
     if kind == "cronjob":
         parse_schedule(payload)
+        parse_missed(payload)
     elif kind in EVM_TYPES:
         chain_id = parse_watch(kind, payload).chain_id
         if chains is not None and chain_id not in chains:

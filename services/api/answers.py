@@ -142,6 +142,16 @@ class Workflow(Answer, frozen=True, kw_only=True):
     last_triggered_at: str | None
 
 
+class Schedule(Answer, frozen=True, kw_only=True):
+    """The slots of a workflow's cron triggers; `nextRuns` are in `timezone`, also while nothing listens."""
+
+    next_run_at: str | None
+    last_run_at: str | None
+    next_runs: list[str]
+    timezone: str
+    server_time: str
+
+
 class Refilled(Answer, frozen=True, kw_only=True):
     """How many runs a workflow has left."""
 

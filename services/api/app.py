@@ -12,7 +12,7 @@ from b3os import metrics
 from b3os.auth.principal import principal_of
 from b3os.errors import B3osError, Forbidden, NotFound, Unauthenticated, Unavailable
 from b3os.logs import bind
-from services.api import catalogs, connectors, health, identity, run_again, runs, workflows
+from services.api import catalogs, connectors, health, identity, run_again, runs, schedules, workflows
 from services.api.house import House
 from services.api.limits import RateLimit
 from services.api.streams import stream
@@ -65,6 +65,7 @@ ROUTES = (
     Route("POST", "/v1/workflows/{id}/unarchive", WRITE, workflows.unarchive),
     Route("POST", "/v1/workflows/{id}/refill", WRITE, workflows.refill),
     Route("GET", "/v1/workflows/{id}/versions", READ, workflows.versions),
+    Route("GET", "/v1/workflows/{id}/schedule", READ, schedules.get),
     Route("POST", "/v1/workflows/{id}/rollback", WRITE, workflows.rollback),
     Route("POST", "/v1/workflows/{id}/run", WRITE, runs.start),
     Route("GET", "/v1/runs", READ, runs.many),

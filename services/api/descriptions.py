@@ -26,6 +26,7 @@ from services.api.answers import (
     Resumed,
     Retried,
     Run,
+    Schedule,
     Started,
     Status,
     Verdict,
@@ -160,6 +161,12 @@ DESCRIBED: dict[tuple[str, str], Described] = {
         data=Refilled,
     ),
     ("GET", "/v1/workflows/{id}/versions"): Described("workflows", "List versions, newest first.", data=Versions),
+    ("GET", "/v1/workflows/{id}/schedule"): Described(
+        "workflows",
+        "Say when its cron triggers ran last and run next, and the next five times; 404 without such a trigger.",
+        query={"timezone": "IANA name of the zone to show times in; that of the first trigger when left out"},
+        data=Schedule,
+    ),
     ("POST", "/v1/workflows/{id}/rollback"): Described(
         "workflows",
         "Make an older version the newest draft.",

@@ -114,6 +114,9 @@ async def workflows(story: Story) -> tuple[str, str]:
     other = await story.ask("POST", "/v1/workflows", {"name": "o", "definition": WAITING})
     await story.ask("DELETE", f"/v1/workflows/{other['id']}")
     await story.ask("POST", f"/v1/workflows/{other['id']}/unarchive")
+    timed = {"nodes": {"root": {"type": "cronjob", "payload": {"schedule": "@daily"}, "children": []}}}
+    daily = await story.ask("POST", "/v1/workflows", {"name": "d", "definition": timed})
+    await story.ask("GET", f"/v1/workflows/{daily['id']}/schedule")
     return made["id"], live["triggerSecret"]
 
 

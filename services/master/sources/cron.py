@@ -1,12 +1,19 @@
-"""The cron source: due slots become events; the cursor is the last second that was fired through."""
+"""The cron source: due slots become events; the cursor is the last second that was fired through.
 
+A trigger fires for no slot before it became active. Slots that a downtime or a failed poll left behind are due at the
+next poll, and run as the trigger's `missed` says.
+"""
+
+import asyncio
 import logging
 import time
 from collections.abc import Collection
 
 from b3os import metrics
-from b3os.detect.cron_index import CronIndex
-from b3os.detect.schedules import parse_schedule, slot_text
+from b3os._speedups.cron import Schedule
+from b3os.detect.cron_index import CronIndex, compute_window
+from b3os.detect.schedules import parse_missed, parse_schedule, slot_text
+from b3os.errors import BadInput
 from b3os.store.leases import read_cursor
 from b3os.store.pool import Pool
 from b3os.store.triggers import TriggerRow
@@ -15,6 +22,10 @@ from services.master.admit import Admitter, Event
 SOURCE = "cron"
 POLL_S = 0.1
 RETRY_S = 0.5
+#: Events in one transaction, or a little more: `missed: all` adds up to 100 a trigger.
+BATCH = 10_000
+#: How long one poll may compute windows of RRULEs.
+REFILL_S = 0.05
 
 log = logging.getLogger("b3os.master")
 
@@ -27,8 +38,9 @@ class Cron:
     def __init__(self, admitter: Admitter, pool: Pool) -> None:
         self._admitter = admitter
         self._pool = pool
-        self._index: CronIndex[TriggerRow] = CronIndex()
+        self._index: CronIndex[TriggerRow] = CronIndex(0)
         self._epoch: int | None = None
+        self._accepted_s = 0
 
     def __len__(self) -> int:
         return len(self._index)
@@ -36,9 +48,15 @@ class Cron:
     def put(self, row: TriggerRow) -> None:
         """Add, replace or remove a trigger, as its row says; raises BadInput."""
         key = (row.workflow_id, row.node_id)
-        self._index.drop(key)
-        if row.active and row.type == "cronjob":
-            self._index.put(key, parse_schedule(row.payload), row, int(time.time()))
+        if not row.active or row.type != "cronjob":
+            self._index.drop(key)
+            return
+        try:
+            schedule, missed = parse_schedule(row.payload), parse_missed(row.payload)
+        except BadInput:
+            self._index.drop(key)
+            raise
+        self._index.put(key, schedule, row, since_s=-(-row.active_since_ms // 1000) - 1, missed=missed)
 
     def wanted(self) -> Collection["Cron"]:
         """Return the source itself: it is always wanted, so that its cursor moves on while nothing is scheduled."""
@@ -54,25 +72,44 @@ class Cron:
 
     async def poll(self, epoch: int) -> float:
         """Fire everything due; raises StaleEpoch when another master took over."""
-        await self._fire(epoch, int(time.time()))
-        return POLL_S
+        now_s = int(time.time())
+        await self._fire(epoch, now_s)
+        await self._refill()
+        return POLL_S if self._index.through_s >= now_s else 0.0
 
     async def _fire(self, epoch: int, now_s: int) -> None:
         if epoch != self._epoch:
             cursor = await read_cursor(self._pool, SOURCE) or {}
-            self._index.rearm(int(cursor.get("firedThrough", now_s)))
+            self._accepted_s = int(cursor.get("firedThrough", 0))
+            self._index.rearm(self._accepted_s)
             self._epoch = epoch
-        due = self._index.due(now_s)
-        # After a take-over slots from before a trigger was published come up: they are not its own.
-        events = [slot_event(row, slot) for slot, row in due if slot * 1000 >= row.active_since_ms]
-        if not events:
-            return
-        metrics.MATCHES.labels(SOURCE).inc(len(events))
-        try:
-            await self._admitter.admit(events, (SOURCE, epoch, {"firedThrough": now_s}))
-        except BaseException:
-            self._index.rearm(now_s - 1)  # nothing was accepted: the slots are due again
-            raise
+        events = [slot_event(row, slot) for slot, row in self._index.due(now_s, BATCH)]
+        through_s = self._index.through_s
+        if events:
+            metrics.MATCHES.labels(SOURCE).inc(len(events))
+            try:
+                await self._admitter.admit(events, (SOURCE, epoch, {"firedThrough": through_s}))
+            except BaseException:
+                self._index.rearm(self._accepted_s)  # nothing was accepted: the slots are due again
+                raise
+        self._accepted_s = through_s
+
+    async def _refill(self) -> None:
+        """Compute windows on a thread, the urgent first; what this poll has no time for comes with the next."""
+        began = time.monotonic()
+        for schedule, after_s in self._index.wanted():
+            self._index.fill(*await asyncio.to_thread(_window, schedule, after_s))
+            if time.monotonic() - began > REFILL_S:
+                return
+
+
+def _window(schedule: Schedule, after_s: int) -> tuple[Schedule, int, list[int], bool]:
+    try:
+        slots, is_final = compute_window(schedule, after_s)
+    except Exception:  # publishing tried this rule; one that fails later must not stop the others
+        log.exception("rrule failed", extra={"rrule": str(schedule.rule)})
+        slots, is_final = [], True
+    return schedule, after_s, slots, is_final
 
 
 def slot_event(row: TriggerRow, slot_s: int) -> Event:
