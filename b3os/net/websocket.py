@@ -31,7 +31,6 @@ from picows import (
 from b3os.errors import BadInput, Unavailable
 from b3os.net.guard import AllowList, check_url
 
-log = logging.getLogger("b3os.net")
 # Their debug lines show the handshake with its credentials.
 _quiet = logging.getLogger("b3os.net.picows")
 _quiet.setLevel(logging.WARNING)
@@ -84,11 +83,6 @@ class WebSocket:
         self.place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
     @property
-    def is_open(self) -> bool:
-        """Whether there is a connection."""
-        return self._peer is not None and self._peer.lost is None
-
-    @property
     def retry_s(self) -> float:
         """Seconds to wait before the next attempt; grows until a message arrives."""
         return self._options.backoff(self._failures)
@@ -119,7 +113,8 @@ class WebSocket:
         """End the connection, if there is one; `receive` would open another."""
         peer, self._peer = self._peer, None
         if peer is not None:
-            peer.transport.disconnect()
+            peer.transport.send_close(WSCloseCode.OK)
+            peer.transport.disconnect(graceful=False)  # a peer that does not read must not hold us up
             await peer.gone.wait()
 
     def drop(self, why: str) -> None:
@@ -251,7 +246,7 @@ class _Peer(WSListener):
         if not self._parts:
             self._is_deflated = bool(frame.rsv1)
         self._parts.append(frame.get_payload_as_bytes())
-        self._size += frame.payload_size
+        self._size += max(frame.payload_size, 1)  # empty fragments are not for free
         if self._size > self._max_bytes:
             self.fail(f"{self._place} sent more than {self._max_bytes} bytes at once", WSCloseCode.MESSAGE_TOO_BIG)
         elif frame.fin:
