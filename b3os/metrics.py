@@ -35,6 +35,7 @@ ADMISSIONS = Counter("b3os_admissions", "Matches by what admission decided", ["s
 TICK_SECONDS = Histogram("b3os_tick_seconds", "Time of one master tick", buckets=LATENCY_BUCKETS_S)
 TICKS_LATE = Counter("b3os_ticks_late", "Master ticks that did not end inside their interval")
 CHAIN_HEAD = Gauge("b3os_chain_head_block", "Last block processed", ["chain"])
+PRICES_REFUSED = Counter("b3os_prices_refused", "Prices of the oracle that were not believed", ["reason"])
 
 TASKS = Counter("b3os_tasks", "Queue tasks by lane and what became of them", ["lane", "outcome"])
 RUNS_ACTIVE = Gauge("b3os_runs_active", "Runs held by this worker")

@@ -55,6 +55,16 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("keep_audit_days", "B3OS_KEEP_AUDIT_DAYS", "days that the audit trail of API requests is kept"),
     Setting("queue_limit", "B3OS_QUEUE_LIMIT", "tasks that may wait in one lane of the queue; then it answers busy"),
     Setting("grace_s", "B3OS_GRACE_S", "seconds that a stopping worker gives to runs in hand; then others go on"),
+    Setting("keep_prices_days", "B3OS_KEEP_PRICES_DAYS", "days that ticks of the price feed are kept"),
+    Setting("stork_url", "B3OS_STORK_URL", "WebSocket of the Stork price oracle (EVM-signed prices)"),
+    Setting(
+        "stork_key", "B3OS_STORK_KEY", "token of the Stork price oracle, as Stork gives it; none: no price triggers"
+    ),
+    Setting(
+        "stork_signers",
+        "B3OS_STORK_SIGNERS",
+        "accounts whose signed prices are believed, comma separated; empty: those of the public service",
+    ),
     Setting("log_level", "B3OS_LOG_LEVEL", "debug, info, warning or error"),
     Setting(
         "metrics_port",
@@ -88,6 +98,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     keep_audit_days: Days = 90
     queue_limit: int = 100_000
     grace_s: float = 2.0
+    keep_prices_days: Days = 7
+    stork_url: str = "wss://api.jp.stork-oracle.network/evm/subscribe"
+    stork_key: str = ""
+    stork_signers: str = ""
     log_level: str = "info"
     metrics_port: int = 0
     ready_fd: int = -1

@@ -317,6 +317,11 @@ cdef class PriceIndex:
             self.fire(place)
         return True
 
+    def is_latched(self, slot):
+        """Return whether the threshold of a slot waits for the price to come back; False without one."""
+        cdef uint32_t place = to_slot(slot)
+        return place < self.room and self.thresholds[place].state == LATCHED
+
     def set_previous(self, str asset, price):
         """Set the price that the next tick of an asset is compared with; None: as if there was none."""
         cdef b3_price known = 0 if price is None else to_price(price, "a price")

@@ -146,6 +146,11 @@ def check_trigger(kind: str, payload: dict[str, Any], chains: Collection[int] | 
         parse_price_watch(payload)
 
 
+def run_limit(kind: str, payload: dict[str, Any]) -> int | None:
+    """Return after how many runs the workflow pauses, where its trigger says so itself; raises BadInput."""
+    return parse_price_watch(payload).max_triggers if kind == PRICE_TYPE else None
+
+
 TRIGGER_TYPES: dict[str, TriggerSpec] = {spec.type: spec for spec in _SPECS}
 
 

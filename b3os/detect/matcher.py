@@ -1,7 +1,4 @@
-"""All triggers of this master over the compiled indexes: rows in, events in, matches out. Pure.
-
-Price triggers are in `price_matcher.py`, behind the same `put`.
-"""
+"""All chain triggers of this master over the compiled index: rows in, events in, matches out. Pure."""
 
 from collections.abc import Sequence
 from typing import Any, Generic, Protocol, TypeVar
@@ -11,8 +8,6 @@ import msgspec
 from b3os._speedups.trigger_index import TriggerIndex
 from b3os.detect.evm import EVM_TYPES, LogEvent, Watch, log_result, native_key, native_result, parse_watch
 from b3os.detect.keys import KeyKind
-from b3os.detect.price_matcher import Key, PriceMatch, PriceMatcher, PriceTick
-from b3os.detect.prices import PRICE_TYPE
 
 
 class Row(Protocol):
@@ -71,19 +66,14 @@ class Matcher(Generic[RowT]):
         self._free: list[int] = []
         self._slots: dict[tuple[str, str], int] = {}
         self._native: dict[int, int] = {}
-        self.prices: PriceMatcher[RowT] = PriceMatcher()
 
     def __len__(self) -> int:
-        return len(self._slots) + len(self.prices)
+        return len(self._slots)
 
     def put(self, row: RowT) -> None:
         """Add, replace or remove a trigger, as its row says; raises BadInput for a payload that cannot be read."""
         key = (row.workflow_id, row.node_id)
         self._drop(key)
-        if row.active and row.type == PRICE_TYPE:
-            self.prices.put(key, row, row.payload)
-            return
-        self.prices.drop(key)
         if not row.active or row.type not in EVM_TYPES:
             return
         watch = parse_watch(row.type, row.payload)
@@ -161,7 +151,3 @@ class Matcher(Generic[RowT]):
                 if result is not None:
                     found.append((number, NativeMatch(held[0], one, result)))
         return [match for _, match in sorted(found, key=lambda pair: pair[0])]
-
-    def match_prices(self, ticks: Sequence[PriceTick]) -> tuple[list[PriceMatch[RowT]], list[Key]]:
-        """Match prices in order: the matches, and the triggers (workflow, node) that can fire again."""
-        return self.prices.match(ticks)

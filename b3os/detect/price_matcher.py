@@ -19,11 +19,12 @@ Key = tuple[str, str]
 
 
 class PriceTick(msgspec.Struct, frozen=True):
-    """One price of an asset, scaled by 10**18, and when its source made it, in nanoseconds since 1970."""
+    """One price of an asset, scaled by 10**18; when its source made it, and the one before it (nanoseconds of 1970)."""
 
     asset: str
     price: int
     at_ns: int = 0
+    before_ns: int = 0
 
 
 class PriceMatch(msgspec.Struct, Generic[RowT], frozen=True):
@@ -46,9 +47,6 @@ class PriceMatcher(Generic[RowT]):
     def __len__(self) -> int:
         return len(self._slots)
 
-    def __contains__(self, key: Key) -> bool:
-        return key in self._slots
-
     def put(self, key: Key, row: RowT, payload: dict[str, Any]) -> None:
         """Add or replace a trigger; raises BadInput for a payload that cannot be read, and then it is gone."""
         try:
@@ -67,6 +65,15 @@ class PriceMatcher(Generic[RowT]):
         if held is None or held[2].threshold != watch.threshold:
             self._index.put(slot, *watch.threshold)
 
+    def latch(self, key: Key) -> None:
+        """Say that a trigger has fired and waits for the price to come back."""
+        if key in self._slots:
+            self._index.latch(self._slots[key])
+
+    def is_latched(self, key: Key) -> bool:
+        """Whether a trigger has fired and waits for the price to come back."""
+        return key in self._slots and self._index.is_latched(self._slots[key])
+
     def drop(self, key: Key) -> bool:
         """Remove a trigger; False when it is not there."""
         slot = self._slots.pop(key, None)
@@ -76,6 +83,10 @@ class PriceMatcher(Generic[RowT]):
         self._rows[slot] = None
         self._free.append(slot)
         return True
+
+    def rows(self) -> Iterable[tuple[RowT, PriceWatch]]:
+        """Every trigger with what it watches."""
+        return ((held[1], held[2]) for held in self._rows if held is not None)
 
     def assets(self) -> list[str]:
         """Return the assets that some trigger watches."""
@@ -92,14 +103,16 @@ class PriceMatcher(Generic[RowT]):
         for asset, price in previous.items():
             self._index.set_previous(asset, price)
         for key in latched:
-            if key in self._slots:
-                self._index.latch(self._slots[key])
+            self.latch(key)
 
-    def match(self, ticks: Sequence[PriceTick]) -> tuple[list[PriceMatch[RowT]], list[Key]]:
-        """Take ticks in order; returns the matches in order, and the triggers that can fire again."""
+    def match(self, ticks: Sequence[PriceTick]) -> tuple[list[PriceMatch[RowT]], list[RowT]]:
+        """Take ticks in order; returns the matches in order, and the rows of triggers that could fire again meanwhile.
+
+        A trigger may be in both, and fire and come back more than once: `is_latched` says how it ended.
+        """
         hits, rearmed = self._index.match([(tick.asset, tick.price) for tick in ticks])
         found = [PriceMatch(row, watch, ticks[number]) for number, (_, row, watch) in self._held(hits)]
-        return found, [key for _, (key, _, _) in self._held(rearmed)]
+        return found, [row for _, (_, row, _) in self._held(rearmed)]
 
     def _held(self, found: list[tuple[int, int]]) -> Iterable[tuple[int, tuple[Key, RowT, PriceWatch]]]:
         for number, slot in found:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from b3os._speedups.price_index import ABOVE, BELOW, CROSS_DOWN, CROSS_UP, EQUAL, LIMIT
+from b3os.abi.units import units
 from b3os.errors import BadInput
 
 PRICE_TYPE = "token-price-cexes"
@@ -44,9 +45,14 @@ class PriceWatch(msgspec.Struct, frozen=True):
         return (self.asset, self.operation, self.target, self.hysteresis)
 
     @property
+    def is_crossing(self) -> bool:
+        """Whether it compares with the price before."""
+        return self.operation in (CROSS_UP, CROSS_DOWN)
+
+    @property
     def is_latching(self) -> bool:
         """Whether it stays fired until the price comes back; a plain crossing is told by the previous price alone."""
-        return self.operation not in (CROSS_UP, CROSS_DOWN) or self.hysteresis > 0
+        return not self.is_crossing or self.hysteresis > 0
 
 
 def parse_price_watch(payload: dict[str, Any]) -> PriceWatch:
@@ -135,3 +141,8 @@ def _max_triggers(value: Any) -> int | None:
 def price_number(price: int) -> float:
     """Return a scaled price as the JSON number of a result: the nearest double."""
     return price / UNIT
+
+
+def price_text(price: int) -> str:
+    """Return a scaled price as an exact decimal."""
+    return f"-{units(-price, PLACES)}" if price < 0 else units(price, PLACES)

@@ -4,7 +4,7 @@ A workflow without cooldown or run limit needs one statement and locks no shared
 keeps its receipt, so that a replay of it cannot fire later. The same key twice in one call is a duplicate.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -50,9 +50,16 @@ class _Limit(msgspec.Struct):
 
 
 async def accept(
-    pool: Pool, proposals: Sequence[Proposal], *, cursor: tuple[str, int, dict[str, Any]] | None = None
+    pool: Pool,
+    proposals: Sequence[Proposal],
+    *,
+    cursor: tuple[str, int, dict[str, Any]] | None = None,
+    also: Callable[[Connection], Awaitable[None]] | None = None,
 ) -> list[Outcome]:
-    """Decide all proposals and move the source's cursor, or nothing at all; StaleEpoch if the lease is lost."""
+    """Decide all proposals and move the source's cursor, or nothing at all; StaleEpoch if the lease is lost.
+
+    `also` writes what else belongs to the same step of the source.
+    """
     first: dict[tuple[str, bytes], int] = {}
     for index, proposal in enumerate(proposals):
         first.setdefault((proposal.org_id, proposal.receipt), index)
@@ -60,6 +67,8 @@ async def accept(
     async with transaction(pool) as db:
         if cursor is not None:
             await write_cursor(db, *cursor)
+        if also is not None:
+            await also(db)
         decided = dict(zip(first, await _decide(db, unique), strict=True)) if unique else {}
     outcomes = []
     for index, proposal in enumerate(proposals):

@@ -100,7 +100,7 @@ async def give_back(pool: Pool, owner: str) -> list[Ready]:
 
 
 async def fire_due_timers(pool: Pool, limit: int) -> tuple[list[Ready], int]:
-    """Complete what has a timer that is due, or wake its run; returns the runs to be queued now, and the timers' count."""
+    """Complete what has a timer that is due, or wake its run; returns the runs to queue now, and how many timers."""
     async with transaction(pool) as db:
         woken: dict[str, Ready] = {}
         due = [tuple(row.values()) for row in await db.fetch(_SQL["due_timers"], limit)]

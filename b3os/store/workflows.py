@@ -161,8 +161,12 @@ async def publish(
     by: str,
     new_secret: Callable[[], str],
     expected_version: int | None = None,
+    max_runs: int | None = None,
 ) -> Workflow:
-    """Make the newest version live; `triggers` are its (node id, type, payload). The masters see it at once."""
+    """Make the newest version live; `triggers` are its (node id, type, payload). The masters see it at once.
+
+    `max_runs` is the limit that the triggers name; the workflow's own goes before it.
+    """
     async with transaction(db) as tx:
         head = await _lock(tx, org_id, workflow_id, expected_version)
         if head.status == "archived":
@@ -170,13 +174,14 @@ async def publish(
         secret = head.trigger_secret or new_secret()
         await tx.execute(_SQL["activate"], org_id, workflow_id, secret, by)
         await tx.execute(_SQL["mark_published"], org_id, workflow_id, head.version)
-        if head.cooldown_ms or head.max_runs is not None or await _is_limited(tx, org_id, workflow_id):
-            limits = (head.cooldown_ms, head.max_runs, True)
+        limit = max_runs if head.max_runs is None else head.max_runs
+        if head.cooldown_ms or limit is not None or await _is_limited(tx, org_id, workflow_id):
+            limits = (head.cooldown_ms, limit, True)
             await tx.execute(_SQL["put_limits"], org_id, workflow_id, *limits)
         nodes = [node for node, _, _ in triggers]
         await tx.execute(_SQL["drop_triggers"], org_id, workflow_id, nodes)
         columns = (nodes, [kind for _, kind, _ in triggers], [json_text(payload) for _, _, payload in triggers])
-        settings = (head.version, secret, head.cooldown_ms, head.max_runs)
+        settings = (head.version, secret, head.cooldown_ms, limit)
         await tx.execute(_SQL["put_triggers"], org_id, workflow_id, *settings, *columns)
         return await get_workflow(tx, org_id, workflow_id)
 

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import Any
 
 from b3os.actions.catalog import Catalog, schema_of
-from b3os.detect.catalog import TRIGGER_TYPES, check_trigger
+from b3os.detect.catalog import TRIGGER_TYPES, check_trigger, run_limit
 from b3os.errors import BadInput, InvalidDefinition
 from b3os.ids import WORKFLOW, new_id, new_secret
 from b3os.providers import PROVIDERS
@@ -173,6 +173,7 @@ async def publish(house: House, request: Request) -> Any:
             by=request.by,
             new_secret=new_secret,
             expected_version=row.version if expected is None else expected,
+            max_runs=min((n for _, kind, p in triggers if (n := run_limit(kind, p)) is not None), default=None),
         )
     return shown(row)
 

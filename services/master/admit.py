@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ from b3os.ids import receipt_key, run_id_for
 from b3os.queue.broker import Broker, Task
 from b3os.run.handover import TYPE, lane_of, payload_of
 from b3os.store.admission import Outcome, Proposal, accept
-from b3os.store.pool import Pool
+from b3os.store.pool import Connection, Pool
 from b3os.store.triggers import TriggerRow
 
 log = logging.getLogger("b3os.master")
@@ -58,10 +58,19 @@ class Admitter:
         self._broker = broker
         self.now_ms = now_ms
 
-    async def admit(self, events: Sequence[Event], cursor: Cursor | None) -> list[Outcome]:
-        """Accept events and move the cursor in one transaction, then enqueue; raises StaleEpoch."""
+    async def admit(
+        self,
+        events: Sequence[Event],
+        cursor: Cursor | None,
+        *,
+        also: Callable[[Connection], Awaitable[None]] | None = None,
+    ) -> list[Outcome]:
+        """Accept events and move the cursor in one transaction, then enqueue; raises StaleEpoch.
+
+        `also` writes, in the same transaction, what else the source must not forget.
+        """
         proposals = [propose(event) for event in events]
-        outcomes = await accept(self._pool, proposals, cursor=cursor)
+        outcomes = await accept(self._pool, proposals, cursor=cursor, also=also)
         accepted = [(p, o) for p, o in zip(proposals, outcomes, strict=True) if o.status == "accepted"]
         for outcome in outcomes:
             metrics.ADMISSIONS.labels(outcome.status).inc()

@@ -22,6 +22,7 @@ from services.master.keeper import FAILURES, Keeper
 from services.master.source import Family
 from services.master.sources.chain import Chains
 from services.master.sources.cron import Cron
+from services.master.sources.prices import Prices
 
 log = logging.getLogger("b3os.master")
 
@@ -41,6 +42,7 @@ class Master:
         self._families: tuple[Family, ...] = (
             Cron(admitter, pool),
             Chains(chains, http=self._http, admitter=admitter, pool=pool),
+            Prices(settings, admitter=admitter, pool=pool),
         )
         self._keeper = Keeper(pool, new_id("master"), self._families)
         self._feed: triggers.FeedCursor | None = None

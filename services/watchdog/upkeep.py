@@ -61,9 +61,10 @@ class Upkeep:
 
     async def _tidy(self) -> dict[str, int]:
         day = await retention.today(self._pool)
-        old_runs, old_health, old_audit = (
+        keep = self._keep
+        old_runs, old_health, old_audit, old_prices = (
             day - timedelta(days=days)
-            for days in (self._keep.keep_runs_days, self._keep.keep_health_days, self._keep.keep_audit_days)
+            for days in (keep.keep_runs_days, keep.keep_health_days, keep.keep_audit_days, keep.keep_prices_days)
         )
         done = {"made": await retention.ensure_partitions(self._pool, AHEAD_DAYS) or 0, "runs": 0, "receipts": 0}
         for name, remove in (("runs", retention.remove_runs), ("receipts", retention.remove_receipts)):
@@ -74,7 +75,13 @@ class Upkeep:
                 await self._pause(BREATH_S)
         first = await retention.first_day(self._pool, old_runs)
         done["dropped"] = 0
-        for table, before in (("node_runs", first), ("health_results", old_health), ("api_audit", old_audit)):
+        by_day = (
+            ("node_runs", first),
+            ("health_results", old_health),
+            ("api_audit", old_audit),
+            ("prices", old_prices),
+        )
+        for table, before in by_day:
             done["dropped"] += await retention.drop_partitions(self._pool, table, before) or 0
         done["workers"] = await retention.remove_workers(self._pool)
         return done

@@ -65,6 +65,9 @@ class PriceIndexModel:
         self.thresholds[slot].is_latched = self.thresholds[slot].needs_latch
         return True
 
+    def is_latched(self, slot: int) -> bool:
+        return slot in self.thresholds and self.thresholds[slot].is_latched
+
     def watched(self) -> list[str]:
         return list({one.asset: None for one in self.thresholds.values()})
 

@@ -28,13 +28,16 @@ async def test_a_round_removes_all_that_is_older_than_the_settings_say(pool: Poo
     old = datetime.datetime.now(datetime.UTC).date() - datetime.timedelta(days=3)
     await pool.execute("select b3os_ensure_partitions($1, 0)", old)
     await pool.execute("insert into health_results (day, target, status) values ($1, 't', 'healthy')", old)
-    settings = Settings(keep_runs_days=7, keep_health_days=2)
+    tick = "insert into prices (day, asset, at, price) values ($1, 'BTCUSD', now(), 1)"
+    await pool.execute(tick, old)
+    settings = Settings(keep_runs_days=7, keep_health_days=2, keep_prices_days=2)
     done = await Upkeep(pool, settings, asyncio.Event(), batch=2).round()
     assert done is not None
     assert (done["runs"], done["receipts"], done["made"] > 0) == (5, 5, True)
     assert await left(pool, "runs", "id") == ["run_new"]
     assert await left(pool, "node_runs") == ["run_new"]
     assert await left(pool, "health_results", "target") == []
+    assert await left(pool, "prices", "asset") == []
     assert await Upkeep(pool, settings, asyncio.Event()).round() == dict.fromkeys(done, 0)
 
 

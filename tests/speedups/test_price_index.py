@@ -69,6 +69,7 @@ class Histories(RuleBasedStateMachine):
     def holds_the_same(self) -> None:
         assert len(self.index) == len(self.model)
         assert sorted(self.index.watched()) == sorted(self.model.watched())
+        assert [self.index.is_latched(n) for n in range(62)] == [self.model.is_latched(n) for n in range(62)]
         for asset in ("BTCUSD", "ETHUSD", "SOLUSD"):
             assert self.index.previous(asset) == self.model.previous(asset)
 

@@ -46,7 +46,7 @@ async def left(pool: Pool, table: str, column: str = "run_id") -> list[str]:
 
 
 async def test_partitions_are_made_once(pool: Pool) -> None:
-    assert await retention.ensure_partitions(pool, 5) == 9
+    assert await retention.ensure_partitions(pool, 5) == 12
     assert await retention.ensure_partitions(pool, 5) == 0
 
 

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from b3os._speedups.price_index import ABOVE, CROSS_DOWN, CROSS_UP, EQUAL, LIMIT
 from b3os.detect.catalog import check_trigger
-from b3os.detect.matcher import Matcher
-from b3os.detect.price_matcher import PriceTick
+from b3os.detect.price_matcher import PriceMatcher, PriceTick
 from b3os.detect.prices import PRICE_TYPE, PriceWatch, parse_price, parse_price_watch, price_number
 from b3os.errors import BadInput
 
@@ -23,10 +22,7 @@ UNIT = 10**18
 class Row(msgspec.Struct, frozen=True):
     workflow_id: str
     payload: dict[str, Any]
-    active: bool = True
     node_id: str = "root"
-    type: str = PRICE_TYPE
-    active_since_ms: int = 0
     version: int = 1
 
 
@@ -38,8 +34,15 @@ def ticks(*prices: int) -> list[PriceTick]:
     return [PriceTick("BTCUSD", price * UNIT, at_ns=number) for number, price in enumerate(prices)]
 
 
-def fired(matcher: Matcher[Row], *prices: int) -> list[tuple[str, int]]:
-    matches, _ = matcher.match_prices(ticks(*prices))
+class Watched(PriceMatcher[Row]):
+    """A matcher that is given rows."""
+
+    def watch(self, row: Row) -> None:
+        self.put((row.workflow_id, row.node_id), row, row.payload)
+
+
+def fired(matcher: Watched, *prices: int) -> list[tuple[str, int]]:
+    matches, _ = matcher.match(ticks(*prices))
     return [(match.row.workflow_id, match.tick.at_ns) for match in matches]
 
 
@@ -131,52 +134,46 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 
 def test_rows_come_change_and_go() -> None:
-    matcher: Matcher[Row] = Matcher()
-    matcher.put(row("a"))
-    matcher.put(row("b", operation="cross-down"))
-    assert (len(matcher), matcher.prices.assets()) == (2, ["BTCUSD"])
+    matcher: Watched = Watched()
+    matcher.watch(row("a"))
+    matcher.watch(row("b", operation="cross-down"))
+    assert (len(matcher), matcher.assets()) == (2, ["BTCUSD"])
     assert fired(matcher, 101, 99) == [("a", 0), ("b", 1)]
-    matcher.put(row("a", target=50))
+    matcher.watch(row("a", target=50))
     assert fired(matcher, 99) == [("a", 0)], "a new target is a new threshold"
-    matcher.put(msgspec.structs.replace(row("b"), active=False))
+    assert matcher.drop(("b", "root"))
+    assert not matcher.drop(("b", "root"))
     assert fired(matcher, 200, 10) == []
     assert len(matcher) == 1
 
 
 def test_a_new_version_with_the_same_trigger_does_not_fire_again() -> None:
-    matcher: Matcher[Row] = Matcher()
-    matcher.put(row("a"))
+    matcher: Watched = Watched()
+    matcher.watch(row("a"))
     assert fired(matcher, 101) == [("a", 0)]
-    matcher.put(msgspec.structs.replace(row("a"), version=2))
-    matches, rearmed = matcher.match_prices(ticks(102, 100, 101))
+    matcher.watch(msgspec.structs.replace(row("a"), version=2))
+    matches, rearmed = matcher.match(ticks(102, 100, 101))
     assert [(match.row.version, match.tick.at_ns) for match in matches] == [(2, 2)]
-    assert rearmed == [("a", "root")]
+    assert [one.workflow_id for one in rearmed] == ["a"]
 
 
 def test_a_row_that_cannot_be_read_leaves_nothing_behind() -> None:
-    matcher: Matcher[Row] = Matcher()
-    matcher.put(row("a"))
+    matcher: Watched = Watched()
+    matcher.watch(row("a"))
     with pytest.raises(BadInput):
-        matcher.put(row("a", target="NaN"))
-    assert (len(matcher), fired(matcher, 101)) == (0, [])
-
-
-def test_a_row_of_another_type_takes_the_place_of_a_price_trigger() -> None:
-    matcher: Matcher[Row] = Matcher()
-    matcher.put(row("a"))
-    matcher.put(msgspec.structs.replace(row("a"), type="manual"))
+        matcher.watch(row("a", target="NaN"))
     assert (len(matcher), fired(matcher, 101)) == (0, [])
 
 
 def test_what_another_owner_stored_is_put_back() -> None:
-    first: Matcher[Row] = Matcher()
+    first: Watched = Watched()
     rows = [row("a"), row("b", operation="cross-up", target=120), row("c", operation="cross-up", hysteresis=5)]
     for one in rows:
-        first.put(one)
-    matches, _ = first.match_prices(ticks(99, 101))
+        first.watch(one)
+    matches, _ = first.match(ticks(99, 101))
     latched = [(match.row.workflow_id, match.row.node_id) for match in matches if match.watch.is_latching]
-    second: Matcher[Row] = Matcher()
+    second: Watched = Watched()
     for one in rows:
-        second.put(one)
-    second.prices.restore(first.prices.previous(), [*latched, ("gone", "root")])
+        second.watch(one)
+    second.restore(first.previous(), [*latched, ("gone", "root")])
     assert fired(second, 125, 99, 101) == [("b", 0), ("a", 2)], "c waits for 95"
