@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -16,11 +17,19 @@ from b3os.embedded.supervisor import free_port
 from b3os.store.migrate import migrate
 from demo import chain as demo
 
+RECURSION_LIMIT = 1000
+
 # The machines are shared and noisy: how long an example takes says nothing.
 settings.register_profile("b3os", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 settings.load_profile("b3os")
 
 _numbers = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def recursion_limit() -> None:
+    """Keep Python's own limit: a dependency of web3 raises it so far that deep JSON overflows the C stack."""
+    sys.setrecursionlimit(RECURSION_LIMIT)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import hashlib
 import logging
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -126,14 +127,13 @@ class LocalKeystore:
         return self._accounts[org_id]
 
     def _open(self, org_id: str) -> Any:
-        from eth_account import Account as EthAccount  # heavy, and only signing needs it
-
+        accounts = _eth_account()
         path = self._folder / f"{org_id}.json"
         if not path.exists():
-            sealed = EthAccount.encrypt(secrets.token_bytes(32), self._password, kdf="scrypt", iterations=SCRYPT_N)
+            sealed = accounts.encrypt(secrets.token_bytes(32), self._password, kdf="scrypt", iterations=SCRYPT_N)
             _write(path, msgspec.json.encode(sealed))
         try:
-            return EthAccount.from_key(EthAccount.decrypt(path.read_text(), self._password))
+            return accounts.from_key(accounts.decrypt(path.read_text(), self._password))
         except ValueError as error:
             raise ActionFailed(
                 "the keystore does not open with B3OS_KEYSTORE_PASSWORD",
@@ -147,6 +147,19 @@ class LocalKeystore:
         with (self._folder / f"{org_id}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def _eth_account() -> Any:
+    """Import what only signing needs, and keep the recursion limit.
+
+    One of its dependencies raises the limit to 100,000: any deeply nested JSON would then overflow the C stack and
+    end the process, where it is a RecursionError otherwise.
+    """
+    limit = sys.getrecursionlimit()
+    from eth_account import Account as EthAccount
+
+    sys.setrecursionlimit(limit)
+    return EthAccount
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -1,6 +1,8 @@
 """Signing and sending on a real Anvil: once per idempotency key, whatever dies in between."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -106,3 +108,12 @@ def test_a_wrong_password_opens_nothing(tmp_path: Path) -> None:
 async def test_an_unknown_chain_is_named(rpc: Rpc) -> None:
     with pytest.raises(BadInput, match="chain 5 is not configured"):
         Chains({31337: rpc.chain}, rpc._http).rpc(5)
+
+
+def test_signing_leaves_the_recursion_limit_as_it_was(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from b3os.chain.signer import LocalKeystore; "
+        "before = sys.getrecursionlimit(); LocalKeystore(Path(sys.argv[1]), 'p')._account('org_a'); "
+        "sys.exit(sys.getrecursionlimit() != before)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
