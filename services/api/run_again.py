@@ -16,12 +16,13 @@ from b3os.store import run_reads, workflows
 from b3os.store.pool import Connection, as_org
 from b3os.workflow.compiled import Compiled
 from b3os.workflow.definition import normalise
+from services.api.fields import SMALL_LIMIT, record, text, whole
 from services.api.house import House
 from services.api.runs import hand_over, listed, now_ms
 from services.api.wire import Request
 
 
-class Wish(msgspec.Struct, frozen=True, rename="camel"):
+class Wish(msgspec.Struct, frozen=True):
     """The body of a retry; everything may be left out."""
 
     from_node_id: str | None = None
@@ -39,6 +40,7 @@ async def why(house: House, request: Request) -> Why:
 
 async def retry(house: House, request: Request) -> Any:
     """POST /v1/runs/{id}/retry"""
+    house.broker.check_room()
     wish = _wish(request.fields())
     async with as_org(house.pool, request.org_id) as db:
         run = await run_reads.get_run(db, request.org_id, request.params["id"])
@@ -48,14 +50,15 @@ async def retry(house: House, request: Request) -> Any:
 
 
 def _wish(fields: dict[str, Any]) -> Wish:
-    try:
-        wish = msgspec.convert(fields, Wish)
-    except msgspec.ValidationError as error:
-        raise BadInput(f"the body of a retry has a wrong type: {error}", code=400357) from error
+    version = fields.get("version")
+    wish = Wish(
+        from_node_id=text(fields, "fromNodeId"),
+        path=text(fields, "path") or "",
+        input=record(fields, "input"),
+        version=version if version == "latest" else whole(fields, "version", SMALL_LIMIT),
+    )
     if wish.from_node_id is None and (wish.input is not None or wish.path):
         raise BadInput("`input` and `path` belong to a node: name it in `fromNodeId`", code=400357)
-    if wish.version is not None and wish.version != "latest" and not isinstance(wish.version, int):
-        raise BadInput("`version` is a number or latest", code=400357)
     return wish
 
 

@@ -127,6 +127,7 @@ async def runs(story: Story, client: Client, workflow_id: str, secret: str) -> N
     await story.ask("POST", f"{run}/nodes/hold/resume", {"data": {"b": 2}})
     await story.until(run, "failure")
     await story.ask("GET", f"{run}?summary=true")
+    await story.ask("GET", f"{run}/why")
     again = await story.ask("POST", f"{run}/retry")
     await story.until(f"/v1/runs/{again['runId']}", "failure")
     started = await story.ask("POST", f"/v1/workflows/{workflow_id}/run", {"payload": {"c": 3}})

@@ -235,8 +235,8 @@ async def test_retry_on_a_newer_version_keeps_what_is_before_the_node(engine: En
         ({"fromNodeId": "b", "version": "latest"}, 400355),
         ({"fromNodeId": "b", "path": "loop:0"}, 400356),
         ({"input": {}}, 400357),
-        ({"fromNodeId": 7}, 400357),
-        ({"version": "newest"}, 400357),
+        ({"fromNodeId": 7}, 400410),
+        ({"version": "newest"}, 400410),
         ({"version": 9}, 400358),
     ):
         status, answer = await engine.client.call("POST", f"/v1/runs/{run_id}/retry", engine.client.keys["mine"], body)

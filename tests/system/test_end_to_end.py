@@ -168,14 +168,14 @@ def test_wait_is_answered_once_and_delay_wakes(running: House) -> None:
     [
         ("POST", "/v1/workflows", b"{nope", 400000),
         ("POST", "/v1/workflows", b"[]", 400000),
-        ("POST", "/v1/workflows", b'{"name": 5, "definition": {"nodes": {}}}', 400000),
+        ("POST", "/v1/workflows", b'{"name": 5, "definition": {"nodes": {}}}', 400410),
         ("POST", "/v1/workflows", b'{"name": "x", "definition": {"nodes": 1}}', 400228),
         ("POST", "/v1/workflows", b"x" * (1024 * 1024 + 1), 413000),
         ("GET", "/v1/workflows/wf_missing", None, 404000),
         ("GET", "/v1/runs/run_missing", None, 404000),
         ("POST", "/v1/webhooks/nobody", b"{}", 404000),
         ("GET", "/v1/nowhere", None, 404000),
-        ("GET", "/v1/runs?limit=many", None, 400000),
+        ("GET", "/v1/runs?limit=many", None, 400411),
     ],
 )
 def test_bad_input_gets_the_envelope_with_a_stable_code(
