@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from b3os.run.builtins.state import StateWrite
 from b3os.run.deadlines import CALL_MS
 from b3os.run.records import NodeRecord
 from b3os.workflow.definition import ConnectorRef
@@ -50,11 +51,10 @@ class StartDeadline(msgspec.Struct, frozen=True):
     wake_in_ms: int
 
 
-class WriteStorage(msgspec.Struct, frozen=True):
-    """Store a record and a value of the workflow's storage in the same transaction."""
+class WriteState(msgspec.Struct, frozen=True):
+    """Store a record and what its state node keeps in the same transaction."""
 
-    key: str
-    value: Any
+    write: StateWrite
     record: NodeRecord
 
 
@@ -65,4 +65,4 @@ class FinishRun(msgspec.Struct, frozen=True):
     now_ms: int
 
 
-Command = Record | CallAction | StartTimer | StartDeadline | WriteStorage | FinishRun
+Command = Record | CallAction | StartTimer | StartDeadline | WriteState | FinishRun

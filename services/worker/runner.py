@@ -10,16 +10,19 @@ from asyncpg import Pool
 
 from b3os.auth.connectors import open_credential
 from b3os.errors import ActionFailed, B3osError, InvalidDefinition, StaleEpoch
-from b3os.run.commands import CallAction, Command, FinishRun, Record, StartDeadline, StartTimer, WriteStorage
+from b3os.run.builtins.state import StateWrite
+from b3os.run.commands import CallAction, Command, FinishRun, Record, StartDeadline, StartTimer, WriteState
 from b3os.run.deadlines import call_too_long
 from b3os.run.events import Answered, NodeDone, Recorded, Resume, RunInput, Start, Tick
+from b3os.run.kept import kept_error
 from b3os.run.records import NodeError, NodeRecord
-from b3os.run.scheduler import Edited, RunScheduler, error_result, failure_of
-from b3os.store import runs
+from b3os.run.scheduler import Edited, RunScheduler, failure_of
+from b3os.store import runs, state
 from b3os.stream.events import RunEvent
 from b3os.stream.tell import node_events, passing, run_finished, run_started
 from b3os.workflow.compiled import Compiled
 from b3os.workflow.definition import normalise
+from b3os.workflow.variables import variables_of
 from services.worker.commit import CommitGroup
 from services.worker.dispatch import ActionsClient
 
@@ -50,6 +53,8 @@ class Runner:
         self._actions = actions
         self._master_key = master_key
         self._compiled: dict[tuple[str, str, int], Compiled] = {}
+        #: Variables that a run begins with and that its first commit will keep.
+        self._snapshots: dict[tuple[str, str], dict[str, Any]] = {}
 
     async def go_on(self, row: runs.RunRow) -> None:
         """Drive one run until it ends, waits, or another owner takes it."""
@@ -63,11 +68,13 @@ class Runner:
         except Broken as error:
             log.exception("run cannot go on")
             await self._refuse(row, NodeError(code="500000", message=f"this is our fault and it is logged: {error}"))
+        finally:
+            self._snapshots.pop((row.org_id, row.id), None)
 
     async def _refuse(self, row: runs.RunRow, error: NodeError) -> None:
         """End a run that no owner can go on with; its trigger node says why."""
         at = now_ms()
-        record = NodeRecord(1, row.trigger_node, "", "", "failure", None, error_result(error), None, at, at)
+        record = NodeRecord(1, row.trigger_node, "", "", "failure", None, kept_error(error), None, at, at)
         item = runs.RunCommit(
             org_id=row.org_id, run_id=row.id, epoch=row.epoch, records=[record], status="failure", release=True
         )
@@ -75,9 +82,10 @@ class Runner:
 
     async def _restore(self, row: runs.RunRow) -> tuple[RunScheduler, list[Command], list[RunEvent]]:
         compiled = await self._version(row)
-        stored, storage = await asyncio.gather(
+        stored, storage, variables = await asyncio.gather(
             no_records() if row.is_fresh else runs.load_records(self._pool, row.org_id, row.id),
-            runs.load_storage(self._pool, row.org_id, row.workflow_id),
+            state.load_storage(self._pool, row.org_id, row.workflow_id),
+            self._variables(row, compiled),
         )
         scheduler = RunScheduler(
             compiled,
@@ -89,6 +97,7 @@ class Runner:
             started_ms=int(row.started_at.timestamp() * 1000),
             storage=storage,
             edited=None if row.edited is None else msgspec.convert(row.edited, Edited),
+            variables=variables,
         )
         records = [msgspec.convert(record, NodeRecord) for record in stored]
         for record in records:
@@ -100,6 +109,16 @@ class Runner:
                 told.append(passing(row, "run_resumed", after=records[-1].seq + 1, sub=1, now_ms=now_ms()))
             return scheduler, applied(scheduler, Resume(now_ms())), told
         return scheduler, applied(scheduler, Start(now_ms())), [run_started(row, now_ms())]
+
+    async def _variables(self, row: runs.RunRow, compiled: Compiled) -> dict[str, Any]:
+        """Return the persistent variables as they were when the run began, whoever wrote them since."""
+        if row.variables is not None:
+            return row.variables
+        if all(one.lifetime != "persist" for one in variables_of(compiled.definition.variable_defs).values()):
+            return {}
+        found = await state.load_variables(self._pool, row.org_id, row.workflow_id)
+        self._snapshots[row.org_id, row.id] = found
+        return found
 
     async def _version(self, row: runs.RunRow) -> Compiled:
         if row.definition is not None:
@@ -160,7 +179,7 @@ class Runner:
     ) -> tuple[runs.RunCommit, list[RunEvent]]:
         records: list[NodeRecord] = []
         timers: list[runs.TimerRow] = []
-        storage: list[tuple[str, Any]] = []
+        writes: list[StateWrite] = []
         status: str | None = None
         for command in commands:
             match command:
@@ -171,9 +190,9 @@ class Runner:
                     timers.append(runs.TimerRow(node_id=node_id, path=path, kind=kind, wake_in_ms=wake_in_ms))
                 case StartDeadline(wake_in_ms):
                     timers.append(runs.TimerRow(node_id="", path="", kind="deadline", wake_in_ms=wake_in_ms))
-                case WriteStorage(key, value, record):
+                case WriteState(write, record):
                     records.append(record)
-                    storage.append((key, value))
+                    writes.append(write)
                 case FinishRun(status_, _):
                     status = status_
         for record in records:
@@ -191,7 +210,8 @@ class Runner:
             epoch=row.epoch,
             records=records,
             timers=timers,
-            storage=storage,
+            state=writes,
+            variables=self._snapshots.pop((row.org_id, row.id), None),
             status=status,
             release=release or status is not None,
         )

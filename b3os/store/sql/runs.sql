@@ -13,7 +13,7 @@ update runs r set owner = $2, epoch = r.epoch + 1, shift = 0, woken = false, sta
 from free f where r.org_id = f.org_id and r.id = f.id
 returning r.org_id, r.id, r.workflow_id, r.workflow_version, r.status, r.trigger_node, r.trigger_source,
     case when r.id = any($3) then null else r.trigger_result end as trigger_result, r.source_run_id, r.started_at,
-    r.finished_at, r.epoch, r.definition, r.edited;
+    r.finished_at, r.epoch, r.definition, r.edited, r.variables;
 -- name: held
 select org_id, id from runs where owner = $1 and status = 'running';
 -- name: load_definition
@@ -65,15 +65,6 @@ with wanted as (
     from owned o where r.org_id = o.org_id and r.id = o.id and (o.release or o.status is not null)
 )
 select org_id, id, shift from owned;
--- name: save_storage
-insert into storage (org_id, workflow_id, key, value)
-select r.org_id, r.workflow_id, s.key, s.value::jsonb
-from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as s (org_id, run_id, key, value)
-join runs r on r.org_id = s.org_id and r.id = s.run_id
-order by 1, 2, 3
-on conflict (org_id, workflow_id, key) do update set value = excluded.value, updated_at = now();
--- name: load_storage
-select key, value from storage where org_id = $1 and workflow_id = $2;
 -- name: complete
 with run as (
     select r.org_id, r.id, r.day, (select coalesce(max(n.seq), 0) from node_runs n
