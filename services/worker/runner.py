@@ -25,6 +25,9 @@ from b3os.workflow.definition import normalise
 from b3os.workflow.variables import variables_of
 from services.worker.commit import CommitGroup
 from services.worker.dispatch import ActionsClient
+from services.worker.effects.call import EffectCall, EffectHouse
+from services.worker.effects.registry import EFFECTS
+from services.worker.effects.trigger_workflow import depth_of
 
 log = logging.getLogger("b3os.run")
 
@@ -47,10 +50,13 @@ def now_ms() -> int:
 class Runner:
     """Goes on with runs whose lease this worker holds."""
 
-    def __init__(self, *, pool: Pool, commits: CommitGroup, actions: ActionsClient, master_key: str) -> None:
+    def __init__(
+        self, *, pool: Pool, commits: CommitGroup, actions: ActionsClient, effects: EffectHouse, master_key: str
+    ) -> None:
         self._pool = pool
         self._commits = commits
         self._actions = actions
+        self._effects = effects
         self._master_key = master_key
         self._compiled: dict[tuple[str, str, int], Compiled] = {}
         #: Variables that a run begins with and that its first commit will keep.
@@ -220,10 +226,7 @@ class Runner:
     async def _call(self, row: runs.RunRow, command: CallAction) -> NodeDone:
         try:
             async with asyncio.timeout(command.timeout_ms / 1000):
-                credential = await self._credential(row, command)
-                data = await self._actions.execute(
-                    command, org_id=row.org_id, workflow_id=row.workflow_id, run_id=row.id, credential=credential
-                )
+                data = await self._carry_out(row, command)
         except TimeoutError:
             return NodeDone(command.node_id, command.path, now_ms(), error=call_too_long(command.timeout_ms))
         except ActionFailed as error:
@@ -237,6 +240,15 @@ class Runner:
             )
         return NodeDone(command.node_id, command.path, now_ms(), result=data)
 
+    async def _carry_out(self, row: runs.RunRow, command: CallAction) -> Any:
+        effect = EFFECTS.get(command.type)
+        if effect is not None:
+            return await effect(self._effects, effect_call(row, command))
+        credential = await self._credential(row, command)
+        return await self._actions.execute(
+            command, org_id=row.org_id, workflow_id=row.workflow_id, run_id=row.id, credential=credential
+        )
+
     async def _credential(self, row: runs.RunRow, command: CallAction) -> dict[str, Any] | None:
         reference = command.connector
         if reference is None or not reference.id:
@@ -247,6 +259,19 @@ class Runner:
 async def no_records() -> list[dict[str, Any]]:
     """Return what a run that nobody held before has stored."""
     return []
+
+
+def effect_call(row: runs.RunRow, command: CallAction) -> EffectCall:
+    """Make what an effect is given of a run and its command."""
+    return EffectCall(
+        org_id=row.org_id,
+        workflow_id=row.workflow_id,
+        run_id=row.id,
+        node_id=command.node_id,
+        input=command.input,
+        idempotency_key=command.idempotency_key,
+        depth=depth_of(row.trigger_source, row.trigger_result),
+    )
 
 
 def has_resumed(records: list[NodeRecord]) -> bool:
