@@ -32,6 +32,13 @@ class CallAction(msgspec.Struct, frozen=True):
     timeout_ms: int = CALL_MS
 
 
+class WaitTrigger(msgspec.Struct, frozen=True):
+    """What a waiting node listens for: a trigger's type and payload."""
+
+    type: str
+    payload: dict[str, Any]
+
+
 class StartTimer(msgspec.Struct, frozen=True):
     """Store a record of a node that is not finished, and a wake-up.
 
@@ -43,6 +50,8 @@ class StartTimer(msgspec.Struct, frozen=True):
     kind: str
     wake_in_ms: int
     record: NodeRecord
+    #: What ends the wait besides its time and a callback.
+    trigger: WaitTrigger | None = None
 
 
 class StartDeadline(msgspec.Struct, frozen=True):

@@ -29,7 +29,7 @@ from b3os.run.scope import Scope
 from b3os.run.sizes import bounded
 from b3os.run.times import rfc3339
 from b3os.run.transitions import NODE_FINAL
-from b3os.run.waits import delay_ms, wait_timeout_ms
+from b3os.run.waits import CheckTrigger, delay_ms, wait_timeout_ms, wait_trigger
 from b3os.workflow.compiled import Compiled
 
 #: Calls of one run in flight at once; the others wait for their turn, in order.
@@ -74,7 +74,9 @@ class RunScheduler:
         storage: dict[str, Any] | None = None,
         variables: dict[str, Any] | None = None,
         edited: Edited | None = None,
+        check_trigger: CheckTrigger = lambda kind, payload: None,
     ) -> None:
+        self._check_trigger = check_trigger
         self._compiled = compiled
         self._graph = compiled.graph
         self._cursor = compiled.cursor(trigger_node)
@@ -256,12 +258,14 @@ class RunScheduler:
         node_id, path = key = self._key(number)
         kind = self._compiled.nodes[number].type
         wake = delay_ms(input_) if kind == "delay" else wait_timeout_ms(input_)
+        trigger = wait_trigger(input_, self._check_trigger) if kind == "wait" else None
+        result = {"status": "waiting"} if kind == "delay" else {"status": "waiting", "timeoutMs": wake}
         if kind == "wait" and not self._graph.has_label(number, "timed_out"):
             kind = "wait_fail"
-        record = self._record(number, "waiting", input_, {"status": "waiting"}, None, now_ms, None)
+        record = self._record(number, "waiting", input_, result, None, now_ms, None)
         self._stored[key] = record
         self._waiting[key] = number
-        out.append(StartTimer(node_id, path, kind, wake, record))
+        out.append(StartTimer(node_id, path, kind, wake, record, trigger))
         self._mind_deadline(now_ms + wake, now_ms, out)
         return []
 

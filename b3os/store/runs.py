@@ -14,6 +14,7 @@ from b3os.errors import NotFound
 from b3os.store.pool import Connection, Db, Pool, json_text, transaction
 from b3os.store.state import WriteLike, save_snapshots, save_writes
 from b3os.store.statements import load
+from b3os.store.waits import WaitRow, add_waits, is_closed
 
 _SQL = load("runs")
 
@@ -90,6 +91,7 @@ class RunCommit(msgspec.Struct, frozen=True, kw_only=True):
     records: Sequence[RecordLike] = ()
     timers: Sequence[TimerRow] = ()
     state: Sequence[WriteLike] = ()
+    waits: Sequence[WaitRow] = ()
     #: The persistent variables that the run began with, once.
     variables: dict[str, Any] | None = None
     status: str | None = None
@@ -205,6 +207,7 @@ async def commit(pool: Pool, batch: Sequence[RunCommit]) -> list[int | None]:
         owned = {(row["org_id"], row["id"]): row["shift"] for row in await db.fetch(_SQL["commit"], *arguments)}
         accepted = [item for item in current if (item.org_id, item.run_id) in owned]
         await save_writes(db, [(c.org_id, c.run_id, write) for c in accepted for write in c.state])
+        await add_waits(db, [(c.org_id, c.run_id, wait) for c in accepted for wait in c.waits])
         await save_snapshots(db, {(c.org_id, c.run_id): c.variables for c in accepted if c.variables is not None})
     return [
         owned.get((item.org_id, item.run_id)) if newest[item.org_id, item.run_id] == item.epoch else None
@@ -243,7 +246,16 @@ async def load_answers(pool: Db, org_id: str, run_id: str, waiting: Sequence[tup
 async def resume_wait(pool: Db, org_id: str, run_id: str, node_id: str, path: str, data: object) -> Woken | None:
     """Answer a waiting node; of many answers exactly one gets a Woken. The run must then be queued if it says so."""
     async with transaction(pool) as db:
-        if await db.fetchval(_SQL["lock_run"], org_id, run_id) is None:
-            return None
-        result = {"status": "resumed", "branch": "resumed", "data": data}
-        return await complete_node(db, org_id, run_id, node_id, path, result, "resumed")
+        return await resume(db, org_id, run_id, node_id, path, data, source="manual")
+
+
+async def resume(
+    db: Connection, org_id: str, run_id: str, node_id: str, path: str, data: object, *, source: str
+) -> Woken | None:
+    """Answer a waiting node in the caller's transaction; None when it does not wait (any more), or its time is up."""
+    if await db.fetchval(_SQL["lock_run"], org_id, run_id) is None:
+        return None
+    if await is_closed(db, org_id, run_id, node_id, path):
+        return None
+    result = {"status": "resumed", "branch": "resumed", "data": data, "triggerResult": data, "source": source}
+    return await complete_node(db, org_id, run_id, node_id, path, result, "resumed")

@@ -10,9 +10,12 @@ import os
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
+from b3os.chain.chains import load_chains
 from b3os.databases.engine import Databases
+from b3os.detect.catalog import check_trigger
 from b3os.errors import B3osError
 from b3os.ids import new_id
 from b3os.net.guard import AllowList
@@ -129,6 +132,7 @@ class Worker:
             actions=self._actions,
             effects=self._effects,
             master_key=settings.master_key,
+            check_trigger=partial(check_trigger, chains=frozenset(load_chains(settings.chains))),
         )
         self._engine = Engine(
             store=self._store, queue=self._broker, runner=runner, commits=commits, owner=owner,

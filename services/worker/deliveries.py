@@ -33,7 +33,6 @@ FIRST_RETRY_S = 10.0
 TIMEOUT_S = 15.0
 #: A claim outlives the attempt and the note of it.
 HOLD_S = 2 * TIMEOUT_S
-KEEP_DAYS, PURGE_S = 30, 3600.0
 BODY_BYTES, HEADERS_KEPT = 8192, 50
 FAILURES = (OSError, PostgresError, InterfaceError, B3osError)
 
@@ -50,7 +49,6 @@ class Deliverer:
         self._first_retry_s = first_retry_s
         self._due = asyncio.Event()
         self._sending: set[asyncio.Task[None]] = set()
-        self._purged_at = time.monotonic()
 
     def nudge(self) -> None:
         """Say that something is due now."""
@@ -72,9 +70,6 @@ class Deliverer:
             return False
         try:
             found = await deliveries.claim_due(self._pool, room, HOLD_S)
-            if time.monotonic() - self._purged_at > PURGE_S:
-                self._purged_at = time.monotonic()
-                await deliveries.purge(self._pool, KEEP_DAYS)
         except FAILURES as error:
             log.warning("deliveries not read", extra={"error": str(error)})
             return False

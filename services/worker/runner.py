@@ -17,7 +17,9 @@ from b3os.run.events import Answered, NodeDone, Recorded, Resume, RunInput, Star
 from b3os.run.kept import kept_error
 from b3os.run.records import NodeError, NodeRecord
 from b3os.run.scheduler import Edited, RunScheduler, failure_of
+from b3os.run.waits import CheckTrigger
 from b3os.store import runs, state
+from b3os.store.waits import WaitRow
 from b3os.stream.events import RunEvent
 from b3os.stream.tell import node_events, passing, run_finished, run_started
 from b3os.workflow.compiled import Compiled
@@ -51,12 +53,20 @@ class Runner:
     """Goes on with runs whose lease this worker holds."""
 
     def __init__(
-        self, *, pool: Pool, commits: CommitGroup, actions: ActionsClient, effects: EffectHouse, master_key: str
+        self,
+        *,
+        pool: Pool,
+        commits: CommitGroup,
+        actions: ActionsClient,
+        effects: EffectHouse,
+        master_key: str,
+        check_trigger: CheckTrigger,
     ) -> None:
         self._pool = pool
         self._commits = commits
         self._actions = actions
         self._effects = effects
+        self._check_trigger = check_trigger
         self._master_key = master_key
         self._compiled: dict[tuple[str, str, int], Compiled] = {}
         #: Variables that a run begins with and that its first commit will keep.
@@ -104,6 +114,7 @@ class Runner:
             storage=storage,
             edited=None if row.edited is None else msgspec.convert(row.edited, Edited),
             variables=variables,
+            check_trigger=self._check_trigger,
         )
         records = [msgspec.convert(record, NodeRecord) for record in stored]
         for record in records:
@@ -186,13 +197,16 @@ class Runner:
         records: list[NodeRecord] = []
         timers: list[runs.TimerRow] = []
         writes: list[StateWrite] = []
+        waits: list[WaitRow] = []
         status: str | None = None
         for command in commands:
             match command:
                 case Record(record):
                     records.append(record)
-                case StartTimer(node_id, path, kind, wake_in_ms, record):
+                case StartTimer(node_id, path, kind, wake_in_ms, record, trigger):
                     records.append(record)
+                    if trigger is not None:
+                        waits.append(WaitRow(node_id, path, trigger.type, trigger.payload))
                     timers.append(runs.TimerRow(node_id=node_id, path=path, kind=kind, wake_in_ms=wake_in_ms))
                 case StartDeadline(wake_in_ms):
                     timers.append(runs.TimerRow(node_id="", path="", kind="deadline", wake_in_ms=wake_in_ms))
@@ -217,6 +231,7 @@ class Runner:
             records=records,
             timers=timers,
             state=writes,
+            waits=waits,
             variables=self._snapshots.pop((row.org_id, row.id), None),
             status=status,
             release=release or status is not None,

@@ -55,6 +55,12 @@ with wanted as (
 ), ended as (
     delete from timers t using owned o
     where t.org_id = o.org_id and t.run_id = o.id and o.status in ('success', 'partial', 'failure', 'cancelled')
+    returning t.org_id, t.run_id, t.node_id, t.path, t.kind
+), unwatched as (
+    update triggers t set active = false, active_since = now(), revision = nextval('trigger_revisions'),
+        xid = pg_current_xact_id()
+    from ended e where e.kind like 'wait%' and t.org_id = e.org_id and t.wait_run_id = e.run_id
+        and t.wait_node_id = e.node_id and t.wait_path = e.path and t.active
 ), moved as (
     update runs r set
         status = case when o.status = 'waiting' and r.woken then 'running' else coalesce(o.status, r.status) end,
@@ -80,6 +86,11 @@ with run as (
     on conflict do nothing returning org_id, run_id
 ), timed as (
     delete from timers where org_id = $1 and run_id = $2 and node_id = $3 and path = $4
+), unwatched as (
+    update triggers t set active = false, active_since = now(), revision = nextval('trigger_revisions'),
+        xid = pg_current_xact_id()
+    from done d where t.org_id = d.org_id and t.wait_run_id = d.run_id and t.wait_node_id = $3 and t.wait_path = $4
+        and t.active
 )
 update runs r set status = 'running', woken = true, shift = r.shift + 1,
     queued_at = case when r.owner is not null then r.queued_at when b3os_room(r.org_id) > 0 then now() end
