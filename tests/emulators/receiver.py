@@ -25,12 +25,12 @@ class Receiver:
         self._runner: web.AppRunner | None = None
         self.host = ""
 
-    async def start(self) -> "Receiver":
+    async def start(self, port: int = 0) -> "Receiver":
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._receive)
         self._runner = web.AppRunner(app)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        await web.TCPSite(self._runner, "127.0.0.1", port).start()
         self.host = f"127.0.0.1:{self._runner.addresses[0][1]}"
         return self
 

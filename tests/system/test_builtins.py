@@ -1,4 +1,4 @@
-"""One workflow through every kind of built-in, in a whole B3OS: state, JavaScript, database, webhook, child workflow."""
+"""Every kind of built-in in a whole B3OS: state, JavaScript, database, webhook, child workflow."""
 
 import asyncio
 import hashlib
@@ -9,19 +9,24 @@ from typing import Any
 import pytest
 
 from tests.emulators.receiver import Receiver
-from tests.system.house import House, house, until
+from tests.system.house import House, free_port, house, until
+
+
+@pytest.fixture(scope="module")
+def port() -> int:
+    return free_port()
 
 
 @pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    receiver = await Receiver().start()
+async def receiver(port: int) -> AsyncIterator[Receiver]:
+    receiver = await Receiver().start(port)
     yield receiver
     await receiver.stop()
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with house(tmp_path_factory.mktemp("builtins") / "data", B3OS_EGRESS_ALLOW="127.0.0.0/8,127.0.0.1") as found:
+def running(port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with house(tmp_path_factory.mktemp("builtins") / "data", B3OS_EGRESS_ALLOW=f"127.0.0.1:{port}") as found:
         yield found
 
 

@@ -122,7 +122,6 @@ def test_a_transfer_ends_a_wait(running: House, local: Local) -> None:
         "a": {"type": "log", "branch": "resumed", "payload": {"message": say}, "children": []},
         "b": {"type": "log", "branch": "timed_out", "payload": {"message": "late"}, "children": []},
     }
-    demo.receipt(local.url, demo.transfer(local.url, local.token, local.friend, 41))  # before it waits
     workflow = running.publish("wait for a transfer", {"nodes": nodes})
     run_id = running.call("POST", f"/v1/webhooks/{workflow['triggerSecret']}", {})["data"]["runId"]
     until(lambda: running.call("GET", f"/v1/runs/{run_id}")["data"]["status"] == "waiting", what="the wait")
