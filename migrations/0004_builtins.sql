@@ -56,6 +56,9 @@ create index webhook_deliveries_age on webhook_deliveries (updated_at) where sta
 alter table triggers add column wait_run_id text, add column wait_node_id text, add column wait_path text;
 create index triggers_waits on triggers (org_id, wait_run_id) where wait_run_id is not null;
 
+-- PostgreSQL keeps values over 2 kB outside the row anyway; compressing them first made a write 3 to 4 times dearer.
+alter table node_runs alter column input set storage external, alter column result set storage external;
+
 do $$
 declare
     t text;

@@ -10,6 +10,7 @@ from b3os.run.builtins.state import StateWrite
 from b3os.store import admission, runs, state
 from b3os.store.pool import Pool, as_org, open_pool
 from tests.store.rows import make_workflow
+from tests.store.test_engine import Record
 
 
 @pytest.fixture
@@ -84,6 +85,25 @@ async def test_keys_are_listed_in_order_and_by_prefix(pool: Pool) -> None:
     assert [key for key, _ in await listed()] == ["a%", "aa", "ab", "b"]
     assert await listed(prefix="a%", with_values=True) == [("a%", 2)]
     assert [key for key, _ in await listed(limit=2, offset=1)] == ["aa", "ab"]
+
+
+async def test_large_results_live_outside_their_row_in_every_partition(pool: Pool) -> None:
+    await pool.fetchval("select b3os_ensure_partitions(current_date + 40, 1)")
+    kinds = await pool.fetch(
+        "select c.relname, a.attname from pg_attribute a join pg_class c on c.oid = a.attrelid "
+        "where c.relname like 'node_runs%' and c.relkind in ('r', 'p') and a.attname in ('input', 'result') "
+        "and a.attstorage <> 'e'"
+    )
+    assert kinds == []
+    (run,) = await begin(pool, "1")
+    records = [Record(n, f"n{n}", result={"text": "x" * 9000}) for n in range(1, 101)]
+    assert await runs.commit(pool, [part(run, records=records)]) == [0]
+    heap, outside = await pool.fetchrow(
+        "select sum(pg_relation_size(c.oid)), sum(pg_relation_size(c.reltoastrelid)) from pg_class c "
+        "where c.relname like 'node_runs%' and c.relkind = 'r'"
+    )
+    assert heap <= 4 * 8192
+    assert outside >= 100 * 9000
 
 
 @pytest.mark.parametrize("table", ["storage", "variables", "org_storage"])
