@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from b3os.settings import Settings
-from b3os.store import health
+from b3os.store import deliveries, health
 from b3os.store.pool import open_pool
 from services.api.app import ROUTES, find_route
 from services.api.descriptions import DESCRIBED
@@ -138,6 +138,26 @@ async def runs(story: Story, client: Client, workflow_id: str, secret: str) -> N
     await story.ask("GET", "/v1/runs")
 
 
+async def state(story: Story, client: Client, house: House) -> None:
+    org = client.ids["orgs"]
+    database = f"/v1/organizations/{org}/database"
+    await story.ask("POST", f"{database}/query", {"sql": "create table t (a integer primary key, b text default 'x')"})
+    await story.ask("POST", f"{database}/query", {"sql": "insert into t values (1, ?) returning *", "params": ["y"]})
+    await story.ask("POST", f"{database}/query", {"sql": "select * from t"})
+    await story.ask("GET", f"{database}/tables")
+    await story.ask("GET", f"{database}/tables/t")
+    new = deliveries.NewDelivery(
+        org_id=org, id="whd_1", workflow_id="w", run_id="r", node_id="n", url="https://127.0.0.1/", method="POST",
+        headers={"a": "b"}, secret_headers=None, body=b"{}", max_retries=0,
+    )  # fmt: skip
+    await deliveries.add(house.pool, new)
+    for kind in ("outbound-webhook", "execution-webhooks"):
+        await story.ask("GET", f"/v1/{kind}/deliveries")
+        await story.ask("POST", f"/v1/{kind}/deliveries/whd_1/replay")
+    await story.until("/v1/outbound-webhook/deliveries/whd_1", "failure")
+    await story.ask("POST", "/v1/outbound-webhook/deliveries/whd_1/retry")
+
+
 async def rest(story: Story) -> None:
     secret = {"name": "c", "type": "discord", "description": "d", "data": {"botToken": "d" * 40}}
     connector = f"/v1/connectors/{(await story.ask('POST', '/v1/connectors', secret))['id']}"
@@ -154,6 +174,7 @@ async def test_answers_are_what_the_document_promises(client: Client, house: Hou
     await organizations(story, client)
     workflow_id, secret = await workflows(story)
     await runs(story, client, workflow_id, secret)
+    await state(story, client, house)
     await rest(story)
     assert set(TOLD) == set(story.answers), "the story asks every route"
     shapes = document()
