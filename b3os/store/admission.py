@@ -38,7 +38,8 @@ class Outcome(msgspec.Struct, frozen=True):
     """What became of a proposal: accepted, duplicate (run_id of the first), cooldown, exhausted or inactive.
 
     One for a waiting node is resumed, or skipped when the node does not wait any more.
-    `is_queued`: an accepted or resumed run is to be put into the queue now; else it waits for room in its organization's window.
+    `is_queued`: an accepted or resumed run is to be put into the queue now; else it waits for room in its
+    organization's window.
     """
 
     run_id: str

@@ -1,7 +1,7 @@
 """Webhook deliveries: a row is added by send-webhook, claimed when due, and tells how it went. At least once."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
 
 import msgspec
 
@@ -10,7 +10,6 @@ from b3os.store.pool import Db, Pool
 from b3os.store.statements import load
 
 _SQL = load("deliveries")
-PURGE_LIMIT = 1000
 
 
 class NewDelivery(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,9 +145,10 @@ async def retry_delivery(db: Db, org_id: str, delivery_id: str) -> Delivery:
     return await get_delivery(db, org_id, delivery_id)
 
 
-async def purge(db: Db, keep_days: int) -> None:
-    """Delete some ended deliveries older than so many days."""
-    await db.execute(_SQL["purge"], keep_days, PURGE_LIMIT)
+async def remove_deliveries(db: Db, before: date, limit: int) -> int:
+    """Remove up to `limit` ended deliveries of days before `before`; returns how many."""
+    removed: int = await db.fetchval(_SQL["remove_deliveries"], before, limit)
+    return removed
 
 
 async def webhook_secret(db: Db, org_id: str, new_secret: Callable[[], str]) -> str:

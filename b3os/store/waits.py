@@ -12,7 +12,6 @@ from b3os.store.pool import Connection, Db, json_text
 from b3os.store.statements import load
 
 _SQL = load("waits")
-PURGE_LIMIT = 1000
 
 
 class WaitTarget(msgspec.Struct, frozen=True):
@@ -50,6 +49,7 @@ async def is_closed(db: Connection, org_id: str, run_id: str, node_id: str, path
     return found
 
 
-async def purge_waits(db: Db) -> None:
-    """Delete some waits that were dropped an hour ago: every master has seen that by now."""
-    await db.execute(_SQL["purge_waits"], PURGE_LIMIT)
+async def remove_waits(db: Db) -> int:
+    """Remove waits that were dropped an hour ago, which every master has seen by now; returns how many."""
+    removed: int = await db.fetchval(_SQL["remove_waits"])
+    return removed

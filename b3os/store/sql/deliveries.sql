@@ -42,10 +42,14 @@ from webhook_deliveries where org_id = $1 and id = $2 returning id;
 update webhook_deliveries set status = 'pending', retry_count = 0, next_retry_at = now(), claimed_until = null,
     updated_at = now()
 where org_id = $1 and id = $2 and status = 'failure' returning id;
--- name: purge
-delete from webhook_deliveries where (org_id, id) in (
-    select org_id, id from webhook_deliveries
-    where status in ('success', 'failure') and updated_at < now() - make_interval(days => $1) limit $2);
+-- name: remove_deliveries
+with gone as (
+    delete from webhook_deliveries where (org_id, id) in (
+        select org_id, id from webhook_deliveries
+        where status in ('success', 'failure') and updated_at < $1::date limit $2)
+    returning 1
+)
+select count(*) from gone;
 -- name: put_webhook_secret
 update organizations set webhook_secret = $2 where org_id = $1 and webhook_secret = '';
 -- name: webhook_secret

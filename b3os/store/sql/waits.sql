@@ -17,7 +17,9 @@ where org_id = $1 and wait_run_id = $2 and active;
 -- Whether an answer comes too late, or what waits there is no wait at all.
 select coalesce(bool_or(kind not like 'wait%' or due_at <= clock_timestamp()), false) from timers
 where org_id = $1 and run_id = $2 and node_id = $3 and path = $4;
--- name: purge_waits
-delete from triggers where (org_id, workflow_id, node_id) in (
-    select org_id, workflow_id, node_id from triggers
-    where wait_run_id is not null and not active and active_since < now() - interval '1 hour' limit $1);
+-- name: remove_waits
+with gone as (
+    delete from triggers
+    where wait_run_id is not null and not active and active_since < now() - interval '1 hour' returning 1
+)
+select count(*) from gone;
