@@ -16,6 +16,7 @@ from b3os.store import run_reads, workflows
 from b3os.store.pool import Connection, as_org
 from b3os.workflow.compiled import Compiled
 from b3os.workflow.definition import normalise
+from services.api.fields import SMALL_LIMIT
 from services.api.house import House
 from services.api.runs import hand_over, listed, now_ms
 from services.api.wire import Request
@@ -54,7 +55,8 @@ def _wish(fields: dict[str, Any]) -> Wish:
         raise BadInput(f"the body of a retry has a wrong type: {error}", code=400357) from error
     if wish.from_node_id is None and (wish.input is not None or wish.path):
         raise BadInput("`input` and `path` belong to a node: name it in `fromNodeId`", code=400357)
-    if wish.version is not None and wish.version != "latest" and not isinstance(wish.version, int):
+    is_number = isinstance(wish.version, int) and 0 <= wish.version <= SMALL_LIMIT
+    if wish.version is not None and wish.version != "latest" and not is_number:
         raise BadInput("`version` is a number or latest", code=400357)
     return wish
 

@@ -124,6 +124,7 @@ async def runs(story: Story, client: Client, workflow_id: str, secret: str) -> N
     fired = await story.ask("POST", f"/v1/webhooks/{secret}", {"a": 1})
     run = f"/v1/runs/{fired['runId']}"
     await story.until(run, "waiting")
+    await story.ask("GET", f"{run}/why")
     await story.ask("POST", f"{run}/nodes/hold/resume", {"data": {"b": 2}})
     await story.until(run, "failure")
     await story.ask("GET", f"{run}?summary=true")
