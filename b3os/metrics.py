@@ -46,6 +46,8 @@ COMMIT_ROWS = Histogram(
     "b3os_commit_rows", "Node results in one group commit", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500)
 )
 
+DELIVERIES = Counter("b3os_deliveries", "Attempts to deliver a webhook by what became of it", ["status"])
+
 ACTIONS = Counter("b3os_actions", "Actions executed, by type and error code (empty: success)", ["type", "code"])
 ACTION_SECONDS = Histogram("b3os_action_seconds", "Time of one action", ["provider"], buckets=LATENCY_BUCKETS_S)
 UPKEEP = Counter("b3os_upkeep", "Partitions made and dropped, rows removed by upkeep", ["what"])

@@ -65,6 +65,11 @@ SETTINGS: tuple[Setting, ...] = (
         "B3OS_STORK_SIGNERS",
         "accounts whose signed prices are believed, comma separated; empty: those of the public service",
     ),
+    Setting(
+        "data_dir",
+        "B3OS_DATA_DIR",
+        "folder of the organizations' SQLite databases; API and workers that serve them share it",
+    ),
     Setting("log_level", "B3OS_LOG_LEVEL", "debug, info, warning or error"),
     Setting(
         "metrics_port",
@@ -102,6 +107,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     stork_url: str = "wss://api.jp.stork-oracle.network/evm/subscribe"
     stork_key: str = ""
     stork_signers: str = ""
+    data_dir: str = ".b3os"
     log_level: str = "info"
     metrics_port: int = 0
     ready_fd: int = -1

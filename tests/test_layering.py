@@ -32,6 +32,8 @@ RULES: dict[str, tuple[set[str], str]] = {
     "queue": (BASE | {"metrics", "redis_client"}, "the queue carries ids; it must not know what they mean"),
     "stream": (BASE | {"metrics", "redis_client"}, "a stream carries run events; it must not know how runs work"),
     "cache": (BASE | {"metrics", "redis_client"}, "the cache stores bytes"),
+    "sandbox": (BASE, "the process that runs foreign code must not be able to import what it could misuse"),
+    "databases": (BASE, "SQLite files of organizations: no rule of the engine, and nothing of the engine's own store"),
     "store": (BASE | {"metrics"}, "SQL in, structs out; no rule of the engine lives beside the SQL"),
     "auth": (BASE | {"store"}, "who is calling, and their secrets"),
     "actions": (BASE | {"abi", "net", "chain", "workflow", "metrics"}, "the framework must not know its content"),

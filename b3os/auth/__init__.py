@@ -1,1 +1,4 @@
-"""Who is calling and their secrets: principal.py (API keys), envelope.py (encryption), connectors.py (credentials)."""
+"""Who is calling, and secrets.
+
+principal.py (API keys), envelope.py (encryption), sealing.py (an organization's secrets), connectors.py (credentials).
+"""

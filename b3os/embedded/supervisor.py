@@ -165,6 +165,7 @@ class Supervisor:
                 environ[name] = environ.get(name) or url
         for name, value in secrets_of(folder).items():
             environ.setdefault(name, value)
+        environ.setdefault("B3OS_DATA_DIR", str(folder))
         environ.setdefault("B3OS_CHAINS", DEMO_CHAIN)
         environ["B3OS_HOST"], environ["B3OS_PORT"] = self.options.host, str(self.options.port)
         if not environ.get("B3OS_ACTIONS_URL"):

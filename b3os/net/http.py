@@ -2,7 +2,9 @@
 
 import asyncio
 import socket
-from typing import Any
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, TypeAlias
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
@@ -16,6 +18,9 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 CONNECTIONS = 200
 #: Headers that stay with the origin they were meant for.
 PRIVATE_HEADERS = frozenset({"authorization", "cookie", "x-api-key", "proxy-authorization"})
+
+
+Read: TypeAlias = Callable[[aiohttp.ClientResponse], Awaitable["Response"]]
 
 
 class Refused(OSError):
@@ -46,11 +51,17 @@ class GuardedClient:
         body: bytes | None = None,
         timeout_s: float = 30.0,
         max_bytes: int = 4 * 1024 * 1024,
+        max_redirects: int = MAX_REDIRECTS,
+        may_cut: bool = False,
     ) -> Response:
-        """Send a request and read its answer; raises BadInput for a URL, ActionFailed for everything after."""
+        """Send a request and read its answer; raises BadInput for a URL, ActionFailed for everything after.
+
+        With `max_redirects` 0 a redirect is an answer. A body over `max_bytes` is an error, or is cut if it may be.
+        """
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._follow(method, url, dict(headers or {}), body, max_bytes)
+                read = partial(self._read, max_bytes=max_bytes, may_cut=may_cut)
+                return await self._follow(method, url, dict(headers or {}), body, max_redirects, read)
         except TimeoutError as error:
             raise failed(f"no answer within {timeout_s:g} s", "try again, or raise the timeout") from error
         except (aiohttp.ClientError, OSError) as error:
@@ -64,27 +75,30 @@ class GuardedClient:
             await self._session.close()
 
     async def _follow(
-        self, method: str, url: str, headers: dict[str, str], body: bytes | None, max_bytes: int
+        self, method: str, url: str, headers: dict[str, str], body: bytes | None, max_redirects: int, read: Read
     ) -> Response:
-        for _ in range(MAX_REDIRECTS + 1):
+        for _ in range(max_redirects + 1):
             check_url(url, self._allow)
             async with self._open().request(method, url, headers=headers, data=body, allow_redirects=False) as answer:
                 location = answer.headers.get("location")
-                if answer.status not in REDIRECTS or not location:
-                    return await self._read(answer, max_bytes)
+                if answer.status not in REDIRECTS or not location or not max_redirects:
+                    return await read(answer)
             target = urljoin(url, location)
             if urlsplit(target)[:2] != urlsplit(url)[:2]:
                 headers = {k: v for k, v in headers.items() if k.lower() not in PRIVATE_HEADERS}
             if answer.status == 303 or (answer.status in (301, 302) and method == "POST"):
                 method, body = "GET", None
             url = target
-        raise failed(f"more than {MAX_REDIRECTS} redirects", "use the final address", retryable=False)
+        raise failed(f"more than {max_redirects} redirects", "use the final address", retryable=False)
 
     @staticmethod
-    async def _read(answer: aiohttp.ClientResponse, max_bytes: int) -> Response:
+    async def _read(answer: aiohttp.ClientResponse, *, max_bytes: int, may_cut: bool) -> Response:
         body = bytearray()
         async for chunk in answer.content.iter_chunked(65536):  # decompressed: the cap holds for bombs too
             body += chunk
+            if len(body) > max_bytes and may_cut:
+                del body[max_bytes:]
+                break
             if len(body) > max_bytes:
                 raise failed(f"the answer is larger than {max_bytes} bytes", "ask for less", retryable=False)
         return Response(answer.status, {k.lower(): v for k, v in answer.headers.items()}, bytes(body))

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from b3os.run.builtins.state import StateWrite
 from b3os.run.deadlines import CALL_MS
 from b3os.run.records import NodeRecord
 from b3os.workflow.definition import ConnectorRef
@@ -31,6 +32,13 @@ class CallAction(msgspec.Struct, frozen=True):
     timeout_ms: int = CALL_MS
 
 
+class WaitTrigger(msgspec.Struct, frozen=True):
+    """What a waiting node listens for: a trigger's type and payload."""
+
+    type: str
+    payload: dict[str, Any]
+
+
 class StartTimer(msgspec.Struct, frozen=True):
     """Store a record of a node that is not finished, and a wake-up.
 
@@ -42,6 +50,8 @@ class StartTimer(msgspec.Struct, frozen=True):
     kind: str
     wake_in_ms: int
     record: NodeRecord
+    #: What ends the wait besides its time and a callback.
+    trigger: WaitTrigger | None = None
 
 
 class StartDeadline(msgspec.Struct, frozen=True):
@@ -50,11 +60,10 @@ class StartDeadline(msgspec.Struct, frozen=True):
     wake_in_ms: int
 
 
-class WriteStorage(msgspec.Struct, frozen=True):
-    """Store a record and a value of the workflow's storage in the same transaction."""
+class WriteState(msgspec.Struct, frozen=True):
+    """Store a record and what its state node keeps in the same transaction."""
 
-    key: str
-    value: Any
+    write: StateWrite
     record: NodeRecord
 
 
@@ -65,4 +74,4 @@ class FinishRun(msgspec.Struct, frozen=True):
     now_ms: int
 
 
-Command = Record | CallAction | StartTimer | StartDeadline | WriteStorage | FinishRun
+Command = Record | CallAction | StartTimer | StartDeadline | WriteState | FinishRun

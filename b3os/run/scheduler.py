@@ -17,23 +17,26 @@ import msgspec
 
 from b3os.errors import B3osError, BadInput, BudgetExceeded
 from b3os.run.builtins.pure import PURE
-from b3os.run.commands import CallAction, Command, FinishRun, Record, StartDeadline, StartTimer, WriteStorage
+from b3os.run.builtins.state import STATE, RunState
+from b3os.run.commands import CallAction, Command, FinishRun, Record, StartDeadline, StartTimer, WriteState
 from b3os.run.deadlines import CALL_MS, RUN_MS, run_too_long
 from b3os.run.events import Answered, Cancel, NodeDone, Recorded, Resume, RunInput, Start, Tick
+from b3os.run.kept import kept_error, kept_input
 from b3os.run.loops import Loop, items_begun, items_of
 from b3os.run.records import NodeError, NodeRecord, label_of
 from b3os.run.retries import backoff_ms, due_ms, scheduled_result, wants_retry
 from b3os.run.scope import Scope
+from b3os.run.sizes import bounded
 from b3os.run.times import rfc3339
 from b3os.run.transitions import NODE_FINAL
-from b3os.run.waits import delay_ms, wait_timeout_ms
+from b3os.run.waits import CheckTrigger, delay_ms, wait_timeout_ms, wait_trigger
 from b3os.workflow.compiled import Compiled
 
 #: Calls of one run in flight at once; the others wait for their turn, in order.
 PARALLEL_CALLS = 10
 
 #: Types that the scheduler carries out itself; every other one is a call.
-INLINE = PURE.keys() | {"log", "storage", "delay", "wait", "for-each"}
+INLINE = PURE.keys() | STATE.keys() | {"log", "delay", "wait", "for-each"}
 
 Key = tuple[str, str]
 
@@ -71,17 +74,17 @@ class RunScheduler:
         storage: dict[str, Any] | None = None,
         variables: dict[str, Any] | None = None,
         edited: Edited | None = None,
+        check_trigger: CheckTrigger = lambda kind, payload: None,
     ) -> None:
+        self._check_trigger = check_trigger
         self._compiled = compiled
         self._graph = compiled.graph
         self._cursor = compiled.cursor(trigger_node)
         self._run_id = run_id
-        self._storage = dict(storage or {})
-        trigger = {
-            "result": trigger_result,
-            "payload": compiled.definition.nodes[trigger_node].payload,
-            "input": trigger_result.get("inputs", {}),
-        }
+        self._state = RunState(storage or {}, variables or {}, compiled.definition.variable_defs)
+        inputs = trigger_result.get("inputs", {})
+        payload = compiled.definition.nodes[trigger_node].payload
+        trigger = {"result": trigger_result, "payload": payload, "input": inputs}
         self._scope = Scope(
             {
                 trigger_node: trigger,
@@ -89,9 +92,9 @@ class RunScheduler:
                 "trigger": trigger,
                 "$trigger": trigger_result,
                 "$props": compiled.definition.props,
-                "$inputs": trigger_result.get("inputs", {}),
-                "$vars": variables or {},
-                "$storage": self._storage,
+                "$inputs": inputs,
+                "$vars": self._state.variables,
+                "$storage": self._state.storage,
                 "$workflow": {"id": workflow_id},
                 "$workflowId": workflow_id,
             }
@@ -232,8 +235,8 @@ class RunScheduler:
         if node.type == "log":
             result = {"message": input_.get("message"), "loggedAt": rfc3339(now_ms)}
             return self._complete(number, result, None, input_, now_ms, now_ms, out)
-        if node.type == "storage":
-            return self._store(number, input_, now_ms, out)
+        if node.type in STATE:
+            return self._keep(number, input_, now_ms, out)
         if node.type in ("delay", "wait"):
             return self._wait(number, input_, now_ms, out)
         return self._call(number, input_, now_ms, out)
@@ -255,12 +258,14 @@ class RunScheduler:
         node_id, path = key = self._key(number)
         kind = self._compiled.nodes[number].type
         wake = delay_ms(input_) if kind == "delay" else wait_timeout_ms(input_)
+        trigger = wait_trigger(input_, self._check_trigger) if kind == "wait" else None
+        result = {"status": "waiting"} if kind == "delay" else {"status": "waiting", "timeoutMs": wake}
         if kind == "wait" and not self._graph.has_label(number, "timed_out"):
             kind = "wait_fail"
-        record = self._record(number, "waiting", input_, {"status": "waiting"}, None, now_ms, None)
+        record = self._record(number, "waiting", input_, result, None, now_ms, None)
         self._stored[key] = record
         self._waiting[key] = number
-        out.append(StartTimer(node_id, path, kind, wake, record))
+        out.append(StartTimer(node_id, path, kind, wake, record, trigger))
         self._mind_deadline(now_ms + wake, now_ms, out)
         return []
 
@@ -268,7 +273,7 @@ class RunScheduler:
         """Store when a failed call is tried again; its input stays as it is."""
         node_id, path = key = self._key(call.number)
         pause = backoff_ms(self._run_id, node_id, path, call.attempt)
-        result = scheduled_result(error_result(error), now_ms + pause)
+        result = scheduled_result(kept_error(error), now_ms + pause)
         record = self._record(
             call.number, "scheduled", call.input, result, None, call.started_ms, None, call.attempt + 1
         )
@@ -302,18 +307,14 @@ class RunScheduler:
             self._record_failure(number, too_long, open_.input, open_.started_ms, now_ms, out, open_.attempt)
         self._finish("failure", now_ms, out)
 
-    def _store(self, number: int, input_: dict[str, Any], now_ms: int, out: list[Command]) -> list[int]:
-        name = input_.get("key")
-        if not isinstance(name, str) or not name:
-            raise BadInput("`key` is a non-empty string", code=400314)
-        previous = self._storage.get(name)
-        if "value" not in input_:
-            return self._complete(number, {"key": name, "value": previous}, None, input_, now_ms, now_ms, out)
-        result = {"key": name, "value": input_["value"], "previous": previous}
-        record = self._record(number, "success", input_, result, None, now_ms, now_ms)
-        self._storage[name] = input_["value"]
-        out.append(WriteStorage(name, input_["value"], record))
-        return self._settle(number, record, now_ms, out)
+    def _keep(self, number: int, input_: dict[str, Any], now_ms: int, out: list[Command]) -> list[int]:
+        result, write = STATE[self._compiled.nodes[number].type](input_, self._state)
+        place = len(out)
+        ready = self._complete(number, result, None, input_, now_ms, now_ms, out)
+        recorded = out[place]
+        if write is not None and isinstance(recorded, Record):
+            out[place] = WriteState(write, recorded.record)
+        return ready
 
     def _enter_loop(self, number: int, stored: NodeRecord | None, now_ms: int, out: list[Command]) -> list[int]:
         items = items_begun(stored)
@@ -355,18 +356,21 @@ class RunScheduler:
         if stored.status == "waiting":
             self._waiting[self._key(number)] = number
             return []
-        is_storage = self._compiled.nodes[number].type == "storage"
-        if is_storage and isinstance(stored.result, dict) and "value" in stored.result:
-            self._storage[stored.result["key"]] = stored.result["value"]
+        self._state.replay(self._compiled.nodes[number].type, stored.result)
         return self._settle(number, stored, now_ms, out)
 
     def _complete(
         self, number: int, result: Any, error: NodeError | None, input_: Any, started_ms: int, now_ms: int,
         out: list[Command], attempt: int = 1,
     ) -> list[int]:  # fmt: skip
-        status = "success" if error is None else "failure"
+        if error is None:
+            try:
+                result = bounded(result)
+            except BadInput as refused:
+                error = failure_of(refused)
         if error is not None:
-            result = error_result(error)
+            result = kept_error(error)
+        status = "success" if error is None else "failure"
         branches = self._compiled.nodes[number].type in ("if", "wait")
         branch = result.get("branch") if branches and isinstance(result, dict) else None
         record = self._record(number, status, input_, result, branch, started_ms, now_ms, attempt)
@@ -414,7 +418,7 @@ class RunScheduler:
         self, number: int, error: NodeError, input_: Any, started_ms: int, now_ms: int, out: list[Command],
         attempt: int = 1,
     ) -> None:  # fmt: skip
-        record = self._record(number, "failure", input_, error_result(error), None, started_ms, now_ms, attempt)
+        record = self._record(number, "failure", input_, kept_error(error), None, started_ms, now_ms, attempt)
         out.append(Record(record))
 
     def _finish(self, status: str, now_ms: int, out: list[Command]) -> None:
@@ -429,8 +433,9 @@ class RunScheduler:
         self._seq += 1
         node_id, path = self._key(number)
         kind = self._compiled.nodes[number].type
+        seen = kept_input(kind, input_)
         return NodeRecord(
-            self._seq, node_id, path, kind, status, input_, result, branch, started_ms, finished_ms, attempt
+            self._seq, node_id, path, kind, status, seen, result, branch, started_ms, finished_ms, attempt
         )
 
     def _around(self, number: int) -> Loop | None:
@@ -444,8 +449,3 @@ class RunScheduler:
 def failure_of(error: B3osError) -> NodeError:
     """Turn an error of ours into what its node stores."""
     return NodeError(code=str(error.code), message=error.message, category="validation")
-
-
-def error_result(error: NodeError) -> dict[str, Any]:
-    """Return the result of a node that failed."""
-    return {"error": {name: getattr(error, name) for name in NodeError.__struct_fields__}}

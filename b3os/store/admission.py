@@ -1,4 +1,4 @@
-"""Accepting triggers: receipt, run, cooldown, run limit and source cursor in one transaction.
+"""Accepting triggers: receipt, run, cooldown, run limit and source cursor in one transaction; or a wait's completion.
 
 A workflow without cooldown or run limit needs one statement and locks no shared row. A skipped event (cooldown)
 keeps its receipt, so that a replay of it cannot fire later. The same key twice in one call is a duplicate.
@@ -11,7 +11,9 @@ import msgspec
 
 from b3os.store.leases import write_cursor
 from b3os.store.pool import Connection, Pool, transaction
+from b3os.store.runs import resume
 from b3os.store.statements import load
+from b3os.store.waits import WaitTarget
 
 _SQL = load("admission")
 
@@ -28,12 +30,16 @@ class Proposal(msgspec.Struct, frozen=True):
     source: str
     result: dict[str, Any]
     now_ms: int
+    #: The waiting node that the event completes; then no run begins and no receipt is kept, since it completes once.
+    wait: WaitTarget | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True):
     """What became of a proposal: accepted, duplicate (run_id of the first), cooldown, exhausted or inactive.
 
-    `is_queued`: an accepted run is to be put into the queue now; else it waits for room in its organization's window.
+    One for a waiting node is resumed, or skipped when the node does not wait any more.
+    `is_queued`: an accepted or resumed run is to be put into the queue now; else it waits for room in its
+    organization's window.
     """
 
     run_id: str
@@ -69,14 +75,29 @@ async def accept(
             await write_cursor(db, *cursor)
         if also is not None:
             await also(db)
-        decided = dict(zip(first, await _decide(db, unique), strict=True)) if unique else {}
-    outcomes = []
+        starting = [proposal for proposal in unique if proposal.wait is None]
+        outcomes = await _decide(db, starting) if starting else []
+        decided = {(p.org_id, p.receipt): outcome for p, outcome in zip(starting, outcomes, strict=True)}
+        decided |= await _resume(db, [proposal for proposal in unique if proposal.wait is not None])
+    told = []
     for index, proposal in enumerate(proposals):
         key = (proposal.org_id, proposal.receipt)
         found = decided[key]
-        repeated = first[key] != index and found.status == "accepted"
-        outcomes.append(Outcome(found.run_id, "duplicate") if repeated else found)
-    return outcomes
+        repeated = first[key] != index and found.status in ("accepted", "resumed")
+        told.append(Outcome(found.run_id, "duplicate") if repeated else found)
+    return told
+
+
+async def _resume(db: Connection, proposals: list[Proposal]) -> dict[tuple[str, bytes], Outcome]:
+    """Complete the waiting nodes; in the order of their runs, so that two masters never wait for each other."""
+    found: dict[tuple[str, bytes], Outcome] = {}
+    for p in sorted(proposals, key=lambda p: (p.org_id, p.run_id)):
+        assert p.wait is not None, "the caller chose these"
+        where = (p.org_id, p.wait.run_id, p.wait.node_id, p.wait.path)
+        woken = await resume(db, *where, p.result, source=p.source)
+        is_queued = woken is not None and woken.is_queued
+        found[p.org_id, p.receipt] = Outcome(p.wait.run_id, "skipped" if woken is None else "resumed", is_queued)
+    return found
 
 
 def _columns(proposals: Sequence[Proposal]) -> list[list[Any]]:

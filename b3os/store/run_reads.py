@@ -8,6 +8,7 @@ import msgspec
 from b3os.errors import BadInput, Conflict, NotFound
 from b3os.store.pool import Db, transaction
 from b3os.store.statements import load
+from b3os.store.waits import drop_waits_of_run
 
 _SQL = load("run_reads")
 
@@ -115,6 +116,7 @@ async def cancel_run(db: Db, org_id: str, run_id: str) -> Run:
             run = await get_run(tx, org_id, run_id)
             raise Conflict(f"run {run_id} is already {run.status}: only a running or waiting run can be cancelled")
         await tx.execute(_SQL["drop_timers"], org_id, run_id)
+        await drop_waits_of_run(tx, org_id, run_id)
         return await get_run(tx, org_id, run_id)
 
 

@@ -12,7 +12,9 @@ import msgspec
 
 from b3os.errors import NotFound
 from b3os.store.pool import Connection, Db, Pool, json_text, transaction
+from b3os.store.state import WriteLike, save_snapshots, save_writes
 from b3os.store.statements import load
+from b3os.store.waits import WaitRow, add_waits, is_closed
 
 _SQL = load("runs")
 
@@ -20,7 +22,7 @@ NOTHING: Mapping[str, dict[str, Any]] = {}
 
 
 class RunRow(msgspec.Struct, frozen=True):
-    """A claimed run; `definition` is set only when the run carries its own (inline runs)."""
+    """A claimed run; `definition` is set only when the run carries its own (inline runs), `variables` once it began."""
 
     org_id: str
     id: str
@@ -36,6 +38,7 @@ class RunRow(msgspec.Struct, frozen=True):
     epoch: int
     definition: dict[str, Any] | None = None
     edited: dict[str, Any] | None = None
+    variables: dict[str, Any] | None = None
 
     @property
     def is_fresh(self) -> bool:
@@ -87,7 +90,10 @@ class RunCommit(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int
     records: Sequence[RecordLike] = ()
     timers: Sequence[TimerRow] = ()
-    storage: Sequence[tuple[str, Any]] = ()
+    state: Sequence[WriteLike] = ()
+    waits: Sequence[WaitRow] = ()
+    #: The persistent variables that the run began with, once.
+    variables: dict[str, Any] | None = None
     status: str | None = None
     release: bool = False
 
@@ -123,11 +129,6 @@ async def load_definition(pool: Db, org_id: str, workflow_id: str, version: int)
 async def load_records(pool: Db, org_id: str, run_id: str) -> list[dict[str, Any]]:
     """Return a run's node records in order."""
     return [dict(row.items()) for row in await pool.fetch(_SQL["load_records"], org_id, run_id)]
-
-
-async def load_storage(pool: Db, org_id: str, workflow_id: str) -> dict[str, Any]:
-    """Return the workflow's key/value storage."""
-    return {row["key"]: row["value"] for row in await pool.fetch(_SQL["load_storage"], org_id, workflow_id)}
 
 
 def _columns(rows: list[tuple[Any, ...]], width: int) -> list[list[Any]]:
@@ -204,18 +205,14 @@ async def commit(pool: Pool, batch: Sequence[RunCommit]) -> list[int | None]:
     ]
     async with transaction(pool) as db:
         owned = {(row["org_id"], row["id"]): row["shift"] for row in await db.fetch(_SQL["commit"], *arguments)}
-        await _save_storage(db, [item for item in current if (item.org_id, item.run_id) in owned])
+        accepted = [item for item in current if (item.org_id, item.run_id) in owned]
+        await save_writes(db, [(c.org_id, c.run_id, write) for c in accepted for write in c.state])
+        await add_waits(db, [(c.org_id, c.run_id, wait) for c in accepted for wait in c.waits])
+        await save_snapshots(db, {(c.org_id, c.run_id): c.variables for c in accepted if c.variables is not None})
     return [
         owned.get((item.org_id, item.run_id)) if newest[item.org_id, item.run_id] == item.epoch else None
         for item in batch
     ]
-
-
-async def _save_storage(db: Connection, batch: Sequence[RunCommit]) -> None:
-    written = {(c.org_id, c.run_id, key): value for c in batch for key, value in c.storage}
-    if written:
-        rows = [(*key, json_text(value)) for key, value in written.items()]
-        await db.execute(_SQL["save_storage"], *_columns(rows, 4))
 
 
 class Woken(msgspec.Struct, frozen=True):
@@ -249,7 +246,16 @@ async def load_answers(pool: Db, org_id: str, run_id: str, waiting: Sequence[tup
 async def resume_wait(pool: Db, org_id: str, run_id: str, node_id: str, path: str, data: object) -> Woken | None:
     """Answer a waiting node; of many answers exactly one gets a Woken. The run must then be queued if it says so."""
     async with transaction(pool) as db:
-        if await db.fetchval(_SQL["lock_run"], org_id, run_id) is None:
-            return None
-        result = {"status": "resumed", "branch": "resumed", "data": data}
-        return await complete_node(db, org_id, run_id, node_id, path, result, "resumed")
+        return await resume(db, org_id, run_id, node_id, path, data, source="manual")
+
+
+async def resume(
+    db: Connection, org_id: str, run_id: str, node_id: str, path: str, data: object, *, source: str
+) -> Woken | None:
+    """Answer a waiting node in the caller's transaction; None when it does not wait (any more), or its time is up."""
+    if await db.fetchval(_SQL["lock_run"], org_id, run_id) is None:
+        return None
+    if await is_closed(db, org_id, run_id, node_id, path):
+        return None
+    result = {"status": "resumed", "branch": "resumed", "data": data, "triggerResult": data, "source": source}
+    return await complete_node(db, org_id, run_id, node_id, path, result, "resumed")

@@ -8,6 +8,7 @@ import msgspec
 
 from b3os.store.pool import Pool
 from b3os.store.statements import load
+from b3os.store.waits import WaitTarget
 
 _SQL = load("triggers")
 
@@ -30,6 +31,8 @@ class TriggerRow(msgspec.Struct, frozen=True):
     active: bool
     revision: int
     active_since_ms: int = 0
+    #: The waiting node that an event completes; None: an event begins a run.
+    wait: WaitTarget | None = None
 
 
 class FeedCursor(msgspec.Struct, frozen=True):
@@ -44,9 +47,10 @@ async def _read(pool: Pool, name: str, cursor: FeedCursor | None) -> tuple[list[
     known = frozenset() if cursor is None else cursor.seen
     rows, seen = [], []
     for record in found:
-        _xmin, recent, *fields = record.values()
+        _xmin, recent, *fields, run_id, node_id, path = record.values()
         if fields[0] is None:
             continue
+        fields.append(None if run_id is None else WaitTarget(run_id, node_id, path))
         row = TriggerRow(*fields)
         if recent:
             seen.append(row.revision)

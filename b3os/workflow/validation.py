@@ -11,6 +11,7 @@ from b3os.workflow.compiled import template_of
 from b3os.workflow.definition import Definition, Node
 from b3os.workflow.edges import check_edges, ordered
 from b3os.workflow.problems import Problem, problem
+from b3os.workflow.variables import is_of, variable_problems, variables_of
 
 #: With these, what runs before a node cannot be told.
 INCOMPLETE = frozenset({"missing_node", "cycle", "root_missing", "too_many_nodes"})
@@ -31,6 +32,7 @@ def validate(definition: Definition, types: Mapping[str, TypeInfo], name: str = 
         problems.append(Problem("name", "a workflow needs a name", code="name_missing"))
     problems += _roots(definition, types)
     problems += check_edges(definition)
+    problems += _variables(definition)
     schemas = {kind: jsonschema_rs.validator_for(types[kind].payload_schema) for kind in _known(definition, types)}
     for node_id, node in definition.nodes.items():
         problems += _type(definition, node_id, node, types, schemas.get(node.type))
@@ -71,6 +73,22 @@ def _type(
         yield problem("nodes", "loop_body_misplaced", "only for-each has a loopBody", node_id, node, "loopBody")
 
 
+def _variables(definition: Definition) -> Iterator[Problem]:
+    for message in variable_problems(definition.variable_defs):
+        yield Problem("variable", message, field="variableDefs", code="variable_invalid")
+    known = variables_of(definition.variable_defs)
+    for node_id, node in definition.nodes.items():
+        name, value = node.payload.get("name"), node.payload.get("value")
+        if node.type != "set-variable" or not isinstance(name, str) or "{{" in name:
+            continue
+        if name not in known:
+            message = f"{name!r} is not in variableDefs"
+            yield problem("variable", "variable_unknown", message, node_id, node, "payload.name")
+        elif not is_of(known[name].type, value) and not (isinstance(value, str) and "{{" in value):
+            message = f"{name} holds a {known[name].type}"
+            yield problem("variable", "pure_variable_type_mismatch", message, node_id, node, "payload.value")
+
+
 def _is_dynamic(value: Any, path: list[Any]) -> bool:
     for part in path:
         value = value[part]
@@ -103,7 +121,11 @@ def _expressions(definition: Definition, node_id: str, node: Node, ancestors: An
         yield problem("variable", "bad_expression", error.message, node_id, node, f"payload.{error.field}".rstrip("."))
         return
     always = {"root", "trigger", *definition.trigger_node_ids}
+    declared = variables_of(definition.variable_defs)
     for path in references:
+        if path[0] == "$vars" and len(path) > 1 and path[1] not in declared:
+            message = f"{{{{{'.'.join(path)}}}}}: {path[1]!r} is not in variableDefs"
+            yield problem("variable", "variable_unknown", message, node_id, node, "payload")
         target = path[1] if path[0] == "$nodes" and len(path) > 1 else path[0]
         if target.startswith("$") or target in always or ancestors.holds(node_id, target):
             continue

@@ -272,6 +272,7 @@ class NodeType(Answer, frozen=True, kw_only=True):
     tags: list[str]
     payload_schema: dict[str, Any] | UnsetType = UNSET
     result_schema: dict[str, Any] | UnsetType = UNSET
+    wait_payload_schema: dict[str, Any] | UnsetType = UNSET
 
 
 class ConnectorNeed(Answer, frozen=True, kw_only=True):
@@ -326,6 +327,71 @@ class Connector(Answer, frozen=True, kw_only=True):
     created_by: str
     updated_at: str
     updated_by: str
+
+
+class Delivery(Answer, frozen=True, kw_only=True):
+    """One delivery of send-webhook; secret headers are masked. `endpointId` is empty: the node names the address."""
+
+    id: str
+    organization_id: str
+    workflow_id: str
+    run_id: str
+    node_id: str
+    endpoint_id: str
+    event_type: str
+    url: str
+    method: str
+    status: Literal["pending", "success", "failure", "retrying"]
+    request_headers: dict[str, str]
+    request_body: Any
+    response_status: int | None
+    response_headers: dict[str, str] | None
+    response_body: str | None
+    error_message: str | None
+    duration_ms: int | None
+    retry_count: int
+    max_retries: int
+    next_retry_at: str | None
+    replay_of: str | None
+    created_at: str
+    updated_at: str
+
+
+class DatabaseTable(Answer, frozen=True, kw_only=True):
+    """A table or view."""
+
+    name: str
+
+
+class DatabaseTables(Answer, frozen=True, kw_only=True):
+    """Tables and views of the organization's database."""
+
+    tables: list[DatabaseTable]
+
+
+class DatabaseColumn(Answer, frozen=True, kw_only=True):
+    """A column; `type` is as it was declared."""
+
+    name: str
+    type: str
+    not_null: bool
+    default_value: Any
+    primary_key: bool
+
+
+class DatabaseColumns(Answer, frozen=True, kw_only=True):
+    """The columns of a table."""
+
+    columns: list[DatabaseColumn]
+
+
+class DatabaseAnswer(Answer, frozen=True, kw_only=True):
+    """What a statement answered; `truncated` says that there were more rows."""
+
+    rows: list[dict[str, Any]]
+    rows_affected: int
+    last_row_id: int | None
+    truncated: bool
 
 
 class Check(Answer, frozen=True, kw_only=True):

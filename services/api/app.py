@@ -12,7 +12,18 @@ from b3os import metrics
 from b3os.auth.principal import principal_of
 from b3os.errors import B3osError, Forbidden, NotFound, Unauthenticated, Unavailable
 from b3os.logs import bind
-from services.api import catalogs, connectors, health, identity, run_again, runs, schedules, workflows
+from services.api import (
+    catalogs,
+    connectors,
+    databases,
+    deliveries,
+    health,
+    identity,
+    run_again,
+    runs,
+    schedules,
+    workflows,
+)
 from services.api.house import House
 from services.api.limits import RateLimit
 from services.api.streams import stream
@@ -89,6 +100,15 @@ ROUTES = (
     Route("GET", "/v1/connectors/{id}", READ, connectors.get),
     Route("PUT", "/v1/connectors/{id}", WRITE, connectors.update),
     Route("DELETE", "/v1/connectors/{id}", WRITE, connectors.remove),
+    Route("GET", "/v1/outbound-webhook/deliveries", READ, deliveries.many),
+    Route("GET", "/v1/outbound-webhook/deliveries/{id}", READ, deliveries.get),
+    Route("POST", "/v1/outbound-webhook/deliveries/{id}/replay", WRITE, deliveries.replay),
+    Route("POST", "/v1/outbound-webhook/deliveries/{id}/retry", WRITE, deliveries.retry),
+    Route("GET", "/v1/execution-webhooks/deliveries", READ, deliveries.many),
+    Route("POST", "/v1/execution-webhooks/deliveries/{id}/replay", WRITE, deliveries.replay),
+    Route("GET", "/v1/organizations/{org}/database/tables", READ, databases.tables),
+    Route("GET", "/v1/organizations/{org}/database/tables/{table}", READ, databases.columns),
+    Route("POST", "/v1/organizations/{org}/database/query", READ, databases.query),
     Route("GET", "/v1/health/checks", READ, health.checks),
     Route("GET", "/v1/health/checks/{id}", READ, health.check),
 )

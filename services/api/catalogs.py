@@ -5,6 +5,7 @@ from typing import Any
 from b3os.detect.catalog import TRIGGER_TYPES
 from b3os.errors import NotFound
 from b3os.run.builtins.catalog import BUILTINS
+from b3os.run.waits import WAIT_TYPES
 from services.api.house import House
 from services.api.openapi import document
 from services.api.wire import Request, page_of
@@ -20,6 +21,7 @@ def _described(spec: Any, category: str) -> dict[str, Any]:
         "tags": list(getattr(spec, "tags", ())),
         "payloadSchema": spec.payload_schema,
         "resultSchema": spec.result_schema,
+        **({"waitPayloadSchema": spec.payload_schema} if spec.type in WAIT_TYPES else {}),
     }
 
 

@@ -14,7 +14,11 @@ from services.api.answers import (
     Checks,
     Connector,
     ConnectorType,
+    DatabaseAnswer,
+    DatabaseColumns,
+    DatabaseTables,
     Deleted,
+    Delivery,
     Fired,
     Member,
     NewApiKey,
@@ -74,6 +78,7 @@ _WORKFLOW = {
     "uiMetadata": {"type": "object", "description": "What an editor keeps; never read by the engine"},
 }
 _CHANGE = {**_WORKFLOW, "expectedCurrentVersion": _whole("Refuse unless this is the newest")}
+_DELIVERIES = {"workflowId": "Only this workflow", "status": "Only these, with commas"}
 _CONNECTOR = {
     "name": _text("Name"),
     "type": _text("Connector type"),
@@ -264,6 +269,35 @@ DESCRIBED: dict[tuple[str, str], Described] = {
         "connectors", "Change name, description or credential; the type stays.", _CONNECTOR, data=Connector
     ),
     ("DELETE", "/v1/connectors/{id}"): Described("connectors", "Delete a connector and its credential.", data=Deleted),
+    ("GET", "/v1/outbound-webhook/deliveries"): Described(
+        "deliveries", "List what send-webhook nodes sent, newest first.", query=_DELIVERIES, data=Page[Delivery]
+    ),
+    ("GET", "/v1/outbound-webhook/deliveries/{id}"): Described("deliveries", "Read a delivery.", data=Delivery),
+    ("POST", "/v1/outbound-webhook/deliveries/{id}/replay"): Described(
+        "deliveries", "Send again as a new delivery, whatever became of the old.", {}, data=Delivery
+    ),
+    ("POST", "/v1/outbound-webhook/deliveries/{id}/retry"): Described(
+        "deliveries", "Make a failed delivery due again.", {}, data=Delivery
+    ),
+    ("GET", "/v1/execution-webhooks/deliveries"): Described(
+        "deliveries", "List deliveries, newest first; the same log.", query=_DELIVERIES, data=Page[Delivery]
+    ),
+    ("POST", "/v1/execution-webhooks/deliveries/{id}/replay"): Described(
+        "deliveries", "Send again as a new delivery.", {}, data=Delivery
+    ),
+    ("GET", "/v1/organizations/{org}/database/tables"): Described(
+        "database", "List tables and views.", data=DatabaseTables
+    ),
+    ("GET", "/v1/organizations/{org}/database/tables/{table}"): Described(
+        "database", "Read the columns of a table.", data=DatabaseColumns
+    ),
+    ("POST", "/v1/organizations/{org}/database/query"): Described(
+        "database",
+        "Run one statement; what does not begin with SELECT needs a read-write key. Tables are made here.",
+        {"sql": _text("One statement with ? or $1"), "params": {"type": "array", "items": {}}},
+        ("sql",),
+        data=DatabaseAnswer,
+    ),
     ("GET", "/v1/health/checks"): Described(
         "health",
         "List health checks with their last result.",

@@ -2,8 +2,10 @@
 
 import asyncio
 import time
+from pathlib import Path
 
 from b3os.chain.chains import load_chains
+from b3os.databases.engine import Databases
 from b3os.queue.broker import Broker
 from b3os.settings import Settings
 from b3os.store.pool import Pool
@@ -21,6 +23,7 @@ class House:
         self.settings = settings
         self.stop = stop
         self.chains = frozenset(load_chains(settings.chains))
+        self.databases = Databases(Path(settings.data_dir))
         self.broker = Broker(settings.redis_ops_url, lane_limit=settings.queue_limit)
         self.admission = Admission(pool, self.broker)
         self.targets = Targets(pool, time.monotonic)
@@ -30,6 +33,7 @@ class House:
     async def close(self) -> None:
         """Close what is open, the pool last."""
         await self.admission.close()
+        self.databases.close()
         await self.follower.close()
         await self.publisher.close()
         await self.broker.close()

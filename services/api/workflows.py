@@ -1,6 +1,7 @@
 """Workflows over REST: create, read, change, validate, publish, pause, resume, archive, versions, rollback."""
 
 from collections.abc import Collection
+from functools import partial
 from typing import Any
 
 from b3os.actions.catalog import Catalog, schema_of
@@ -9,6 +10,7 @@ from b3os.errors import BadInput, InvalidDefinition
 from b3os.ids import WORKFLOW, new_id, new_secret
 from b3os.providers import PROVIDERS
 from b3os.run.builtins.catalog import BUILTINS
+from b3os.run.waits import wait_trigger
 from b3os.store import workflows as store
 from b3os.store.pool import as_org
 from b3os.workflow.definition import Definition, normalise, to_wire
@@ -66,13 +68,14 @@ def _type_of(definition: Definition) -> str:
 def problems_of(definition: Definition, name: str, chains: Collection[int]) -> list[Problem]:
     """Validate a definition, and what its triggers listen to."""
     problems = validate(definition, TYPES, name)
-    for node_id in definition.trigger_node_ids:
-        node = definition.nodes.get(node_id)
-        if node is not None and node.type in TRIGGER_TYPES:
-            try:
+    for node_id, node in definition.nodes.items():
+        try:
+            if node.type in TRIGGER_TYPES:
                 check_trigger(node.type, node.payload, chains)
-            except BadInput as error:
-                problems.append(Problem("nodes", error.message, node_id, node_id, "payload", "trigger_invalid"))
+            elif node.type == "wait" and "{{" not in str(node.payload):
+                wait_trigger(node.payload, partial(check_trigger, chains=chains))
+        except BadInput as error:
+            problems.append(Problem("nodes", error.message, node_id, node_id, "payload", "trigger_invalid"))
     return problems
 
 

@@ -1,4 +1,7 @@
-"""From matches to runs: one transaction for receipts, runs and the source's cursor, then the queue."""
+"""From matches to runs: one transaction for receipts, runs and the source's cursor, then the queue.
+
+A trigger row with a wait target completes its waiting node instead; both go the same way through here.
+"""
 
 import logging
 import time
@@ -17,6 +20,9 @@ from b3os.store.pool import Connection, Pool
 from b3os.store.triggers import TriggerRow
 
 log = logging.getLogger("b3os.master")
+
+#: Outcomes after which a worker must take the run up.
+STARTED = ("accepted", "resumed")
 
 #: Source name, the lease's epoch, the new position.
 Cursor = tuple[str, int, dict[str, Any]]
@@ -41,10 +47,11 @@ def propose(event: Event) -> Proposal:
         version=row.version,
         node_id=row.node_id,
         receipt=key,
-        run_id=run_id_for(key),
+        run_id=run_id_for(key) if row.wait is None else row.wait.run_id,
         source=row.type,
         result=event.result,
         now_ms=event.time_ms,
+        wait=row.wait,
     )
 
 
@@ -71,7 +78,7 @@ class Admitter:
         """
         proposals = [propose(event) for event in events]
         outcomes = await accept(self._pool, proposals, cursor=cursor, also=also)
-        accepted = [(p, o) for p, o in zip(proposals, outcomes, strict=True) if o.status == "accepted"]
+        accepted = [(p, o) for p, o in zip(proposals, outcomes, strict=True) if o.status in STARTED]
         for outcome in outcomes:
             metrics.ADMISSIONS.labels(outcome.status).inc()
         try:
@@ -87,6 +94,8 @@ class Admitter:
 
 def run_task(proposal: Proposal) -> Task:
     """Make the task that hands a run to a worker, with the trigger's data if that is small."""
+    if proposal.wait is not None:  # the run has a trigger already, and it was another
+        return Task(proposal.run_id, TYPE, payload_of(proposal.org_id, proposal.run_id), lane_of(proposal.source))
     payload = payload_of(
         proposal.org_id,
         proposal.run_id,

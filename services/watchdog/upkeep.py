@@ -13,7 +13,7 @@ from b3os import metrics
 from b3os.errors import B3osError
 from b3os.ids import new_id
 from b3os.settings import Settings
-from b3os.store import leases, retention
+from b3os.store import deliveries, leases, retention, waits
 from b3os.store.pool import Pool
 
 log = logging.getLogger("b3os.upkeep")
@@ -66,8 +66,17 @@ class Upkeep:
             day - timedelta(days=days)
             for days in (keep.keep_runs_days, keep.keep_health_days, keep.keep_audit_days, keep.keep_prices_days)
         )
-        done = {"made": await retention.ensure_partitions(self._pool, AHEAD_DAYS) or 0, "runs": 0, "receipts": 0}
-        for name, remove in (("runs", retention.remove_runs), ("receipts", retention.remove_receipts)):
+        done = {
+            "made": await retention.ensure_partitions(self._pool, AHEAD_DAYS) or 0,
+            "runs": 0,
+            "receipts": 0,
+            "deliveries": 0,
+        }
+        for name, remove in (
+            ("runs", retention.remove_runs),
+            ("receipts", retention.remove_receipts),
+            ("deliveries", deliveries.remove_deliveries),
+        ):
             removed = self._batch
             while removed == self._batch and not self._stop.is_set() and await self._hold():
                 removed = await remove(self._pool, old_runs, self._batch)
@@ -83,6 +92,7 @@ class Upkeep:
         )
         for table, before in by_day:
             done["dropped"] += await retention.drop_partitions(self._pool, table, before) or 0
+        done["waits"] = await waits.remove_waits(self._pool)
         done["workers"] = await retention.remove_workers(self._pool)
         return done
 

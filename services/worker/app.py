@@ -10,17 +10,28 @@ import os
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
 
+from b3os.chain.chains import load_chains
+from b3os.databases.engine import Databases
+from b3os.detect.catalog import check_trigger
 from b3os.errors import B3osError
 from b3os.ids import new_id
+from b3os.net.guard import AllowList
+from b3os.net.http import GuardedClient
 from b3os.queue.broker import Broker
 from b3os.queue.servers import Register, Server
+from b3os.sandbox.pool import SandboxPool
 from b3os.settings import Settings
 from b3os.store.pool import Pool
+from b3os.store.sweep import Ready
 from b3os.stream.publish import Publisher
 from b3os.stream.tell import run_finished
 from services.worker.commit import CommitGroup
+from services.worker.deliveries import Deliverer
 from services.worker.dispatch import ActionsClient
+from services.worker.effects.call import EffectHouse
 from services.worker.hands import LEASE_S, RENEW_S, Hands
 from services.worker.ports import FAILURES, EngineStore, PostgresStore, Queue
 from services.worker.presence import Presence
@@ -103,7 +114,26 @@ class Worker:
         self._publisher = Publisher(settings.redis_ops_url)
         commits = CommitGroup(self._store.commit, self._publisher)
         self._actions = ActionsClient(settings.actions_url, settings.internal_key)
-        runner = Runner(pool=pool, commits=commits, actions=self._actions, master_key=settings.master_key)
+        self._http = GuardedClient(settings.egress_allow)
+        self._deliverer = Deliverer(pool, self._http, settings.master_key)
+        self._effects = EffectHouse(
+            pool=pool,
+            databases=Databases(Path(settings.data_dir)),
+            sandbox=SandboxPool(),
+            allow=AllowList(settings.egress_allow),
+            master_key=settings.master_key,
+            now_ms=now_ms,
+            hand_over=self._hand_over,
+            nudge=self._deliverer.nudge,
+        )
+        runner = Runner(
+            pool=pool,
+            commits=commits,
+            actions=self._actions,
+            effects=self._effects,
+            master_key=settings.master_key,
+            check_trigger=partial(check_trigger, chains=frozenset(load_chains(settings.chains))),
+        )
         self._engine = Engine(
             store=self._store, queue=self._broker, runner=runner, commits=commits, owner=owner,
             grace_s=settings.grace_s, stop=stop,
@@ -121,14 +151,27 @@ class Worker:
                 group.create_task(self._presence.tell()),
                 group.create_task(self._presence.listen(self._cancel)),
                 group.create_task(self._tell_stop()),
+                group.create_task(self._deliverer.serve()),
             ]
             await self._engine.serve()
             for task in seen:
                 task.cancel()
         await self._presence.leave()
+        await self._effects.close()
+        await self._http.close()
         await self._actions.close()
         await self._broker.close()
         await self._publisher.close()
+
+    async def _hand_over(self, org_id: str, run_id: str, is_queued: bool) -> None:
+        """Queue a new run, or tell a worker that it waits for room; a queue that is down or full loses nothing."""
+        try:
+            if is_queued:
+                await self._broker.enqueue([run_task(Ready(org_id, run_id, "workflow"))])
+            else:
+                await self._broker.call_feeder()
+        except FAILURES as error:
+            log.warning("run not queued", extra={"error": str(error)})
 
     async def _tell_stop(self) -> None:
         await self._stop.wait()

@@ -10,18 +10,26 @@ from asyncpg import Pool
 
 from b3os.auth.connectors import open_credential
 from b3os.errors import ActionFailed, B3osError, InvalidDefinition, StaleEpoch
-from b3os.run.commands import CallAction, Command, FinishRun, Record, StartDeadline, StartTimer, WriteStorage
+from b3os.run.builtins.state import StateWrite
+from b3os.run.commands import CallAction, Command, FinishRun, Record, StartDeadline, StartTimer, WriteState
 from b3os.run.deadlines import call_too_long
 from b3os.run.events import Answered, NodeDone, Recorded, Resume, RunInput, Start, Tick
+from b3os.run.kept import kept_error
 from b3os.run.records import NodeError, NodeRecord
-from b3os.run.scheduler import Edited, RunScheduler, error_result, failure_of
-from b3os.store import runs
+from b3os.run.scheduler import Edited, RunScheduler, failure_of
+from b3os.run.waits import CheckTrigger
+from b3os.store import runs, state
+from b3os.store.waits import WaitRow
 from b3os.stream.events import RunEvent
 from b3os.stream.tell import node_events, passing, run_finished, run_started
 from b3os.workflow.compiled import Compiled
 from b3os.workflow.definition import normalise
+from b3os.workflow.variables import variables_of
 from services.worker.commit import CommitGroup
 from services.worker.dispatch import ActionsClient
+from services.worker.effects.call import EffectCall, EffectHouse
+from services.worker.effects.registry import EFFECTS
+from services.worker.effects.trigger_workflow import depth_of
 
 log = logging.getLogger("b3os.run")
 
@@ -44,12 +52,25 @@ def now_ms() -> int:
 class Runner:
     """Goes on with runs whose lease this worker holds."""
 
-    def __init__(self, *, pool: Pool, commits: CommitGroup, actions: ActionsClient, master_key: str) -> None:
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        commits: CommitGroup,
+        actions: ActionsClient,
+        effects: EffectHouse,
+        master_key: str,
+        check_trigger: CheckTrigger,
+    ) -> None:
         self._pool = pool
         self._commits = commits
         self._actions = actions
+        self._effects = effects
+        self._check_trigger = check_trigger
         self._master_key = master_key
         self._compiled: dict[tuple[str, str, int], Compiled] = {}
+        #: Variables that a run begins with and that its first commit will keep.
+        self._snapshots: dict[tuple[str, str], dict[str, Any]] = {}
 
     async def go_on(self, row: runs.RunRow) -> None:
         """Drive one run until it ends, waits, or another owner takes it."""
@@ -63,11 +84,13 @@ class Runner:
         except Broken as error:
             log.exception("run cannot go on")
             await self._refuse(row, NodeError(code="500000", message=f"this is our fault and it is logged: {error}"))
+        finally:
+            self._snapshots.pop((row.org_id, row.id), None)
 
     async def _refuse(self, row: runs.RunRow, error: NodeError) -> None:
         """End a run that no owner can go on with; its trigger node says why."""
         at = now_ms()
-        record = NodeRecord(1, row.trigger_node, "", "", "failure", None, error_result(error), None, at, at)
+        record = NodeRecord(1, row.trigger_node, "", "", "failure", None, kept_error(error), None, at, at)
         item = runs.RunCommit(
             org_id=row.org_id, run_id=row.id, epoch=row.epoch, records=[record], status="failure", release=True
         )
@@ -75,9 +98,10 @@ class Runner:
 
     async def _restore(self, row: runs.RunRow) -> tuple[RunScheduler, list[Command], list[RunEvent]]:
         compiled = await self._version(row)
-        stored, storage = await asyncio.gather(
+        stored, storage, variables = await asyncio.gather(
             no_records() if row.is_fresh else runs.load_records(self._pool, row.org_id, row.id),
-            runs.load_storage(self._pool, row.org_id, row.workflow_id),
+            state.load_storage(self._pool, row.org_id, row.workflow_id),
+            self._variables(row, compiled),
         )
         scheduler = RunScheduler(
             compiled,
@@ -89,6 +113,8 @@ class Runner:
             started_ms=int(row.started_at.timestamp() * 1000),
             storage=storage,
             edited=None if row.edited is None else msgspec.convert(row.edited, Edited),
+            variables=variables,
+            check_trigger=self._check_trigger,
         )
         records = [msgspec.convert(record, NodeRecord) for record in stored]
         for record in records:
@@ -100,6 +126,16 @@ class Runner:
                 told.append(passing(row, "run_resumed", after=records[-1].seq + 1, sub=1, now_ms=now_ms()))
             return scheduler, applied(scheduler, Resume(now_ms())), told
         return scheduler, applied(scheduler, Start(now_ms())), [run_started(row, now_ms())]
+
+    async def _variables(self, row: runs.RunRow, compiled: Compiled) -> dict[str, Any]:
+        """Return the persistent variables as they were when the run began, whoever wrote them since."""
+        if row.variables is not None:
+            return row.variables
+        if all(one.lifetime != "persist" for one in variables_of(compiled.definition.variable_defs).values()):
+            return {}
+        found = await state.load_variables(self._pool, row.org_id, row.workflow_id)
+        self._snapshots[row.org_id, row.id] = found
+        return found
 
     async def _version(self, row: runs.RunRow) -> Compiled:
         if row.definition is not None:
@@ -160,20 +196,23 @@ class Runner:
     ) -> tuple[runs.RunCommit, list[RunEvent]]:
         records: list[NodeRecord] = []
         timers: list[runs.TimerRow] = []
-        storage: list[tuple[str, Any]] = []
+        writes: list[StateWrite] = []
+        waits: list[WaitRow] = []
         status: str | None = None
         for command in commands:
             match command:
                 case Record(record):
                     records.append(record)
-                case StartTimer(node_id, path, kind, wake_in_ms, record):
+                case StartTimer(node_id, path, kind, wake_in_ms, record, trigger):
                     records.append(record)
+                    if trigger is not None:
+                        waits.append(WaitRow(node_id, path, trigger.type, trigger.payload))
                     timers.append(runs.TimerRow(node_id=node_id, path=path, kind=kind, wake_in_ms=wake_in_ms))
                 case StartDeadline(wake_in_ms):
                     timers.append(runs.TimerRow(node_id="", path="", kind="deadline", wake_in_ms=wake_in_ms))
-                case WriteStorage(key, value, record):
+                case WriteState(write, record):
                     records.append(record)
-                    storage.append((key, value))
+                    writes.append(write)
                 case FinishRun(status_, _):
                     status = status_
         for record in records:
@@ -191,7 +230,9 @@ class Runner:
             epoch=row.epoch,
             records=records,
             timers=timers,
-            storage=storage,
+            state=writes,
+            waits=waits,
+            variables=self._snapshots.pop((row.org_id, row.id), None),
             status=status,
             release=release or status is not None,
         )
@@ -200,10 +241,7 @@ class Runner:
     async def _call(self, row: runs.RunRow, command: CallAction) -> NodeDone:
         try:
             async with asyncio.timeout(command.timeout_ms / 1000):
-                credential = await self._credential(row, command)
-                data = await self._actions.execute(
-                    command, org_id=row.org_id, workflow_id=row.workflow_id, run_id=row.id, credential=credential
-                )
+                data = await self._carry_out(row, command)
         except TimeoutError:
             return NodeDone(command.node_id, command.path, now_ms(), error=call_too_long(command.timeout_ms))
         except ActionFailed as error:
@@ -217,6 +255,15 @@ class Runner:
             )
         return NodeDone(command.node_id, command.path, now_ms(), result=data)
 
+    async def _carry_out(self, row: runs.RunRow, command: CallAction) -> Any:
+        effect = EFFECTS.get(command.type)
+        if effect is not None:
+            return await effect(self._effects, effect_call(row, command))
+        credential = await self._credential(row, command)
+        return await self._actions.execute(
+            command, org_id=row.org_id, workflow_id=row.workflow_id, run_id=row.id, credential=credential
+        )
+
     async def _credential(self, row: runs.RunRow, command: CallAction) -> dict[str, Any] | None:
         reference = command.connector
         if reference is None or not reference.id:
@@ -227,6 +274,19 @@ class Runner:
 async def no_records() -> list[dict[str, Any]]:
     """Return what a run that nobody held before has stored."""
     return []
+
+
+def effect_call(row: runs.RunRow, command: CallAction) -> EffectCall:
+    """Make what an effect is given of a run and its command."""
+    return EffectCall(
+        org_id=row.org_id,
+        workflow_id=row.workflow_id,
+        run_id=row.id,
+        node_id=command.node_id,
+        input=command.input,
+        idempotency_key=command.idempotency_key,
+        depth=depth_of(row.trigger_source, row.trigger_result),
+    )
 
 
 def has_resumed(records: list[NodeRecord]) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -15,8 +16,11 @@ MASTER_KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 
 
 @pytest.fixture
-def api_settings(pg_url: str, redis_url: str) -> Settings:
-    return Settings(database_url=pg_url, redis_ops_url=redis_url, redis_data_url=redis_url, master_key=MASTER_KEY)
+def api_settings(pg_url: str, redis_url: str, tmp_path: Path) -> Settings:
+    return Settings(
+        database_url=pg_url, redis_ops_url=redis_url, redis_data_url=redis_url, master_key=MASTER_KEY,
+        data_dir=str(tmp_path),
+    )  # fmt: skip
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from b3os.settings import Settings
-from b3os.store import health
+from b3os.store import deliveries, health
 from b3os.store.pool import open_pool
 from services.api.app import ROUTES, find_route
 from services.api.descriptions import DESCRIBED
@@ -124,6 +124,7 @@ async def runs(story: Story, client: Client, workflow_id: str, secret: str) -> N
     fired = await story.ask("POST", f"/v1/webhooks/{secret}", {"a": 1})
     run = f"/v1/runs/{fired['runId']}"
     await story.until(run, "waiting")
+    await story.ask("GET", f"{run}/why")
     await story.ask("POST", f"{run}/nodes/hold/resume", {"data": {"b": 2}})
     await story.until(run, "failure")
     await story.ask("GET", f"{run}?summary=true")
@@ -137,6 +138,26 @@ async def runs(story: Story, client: Client, workflow_id: str, secret: str) -> N
     held = await story.ask("POST", inbound, {"data": {"d": 4}})
     await story.ask("POST", f"/v1/runs/{held['runIds'][0]}/cancel")
     await story.ask("GET", "/v1/runs")
+
+
+async def state(story: Story, client: Client, house: House) -> None:
+    org = client.ids["orgs"]
+    database = f"/v1/organizations/{org}/database"
+    await story.ask("POST", f"{database}/query", {"sql": "create table t (a integer primary key, b text default 'x')"})
+    await story.ask("POST", f"{database}/query", {"sql": "insert into t values (1, ?) returning *", "params": ["y"]})
+    await story.ask("POST", f"{database}/query", {"sql": "select * from t"})
+    await story.ask("GET", f"{database}/tables")
+    await story.ask("GET", f"{database}/tables/t")
+    new = deliveries.NewDelivery(
+        org_id=org, id="whd_1", workflow_id="w", run_id="r", node_id="n", url="https://127.0.0.1/", method="POST",
+        headers={"a": "b"}, secret_headers=None, body=b"{}", max_retries=0,
+    )  # fmt: skip
+    await deliveries.add(house.pool, new)
+    for kind in ("outbound-webhook", "execution-webhooks"):
+        await story.ask("GET", f"/v1/{kind}/deliveries")
+        await story.ask("POST", f"/v1/{kind}/deliveries/whd_1/replay")
+    await story.until("/v1/outbound-webhook/deliveries/whd_1", "failure")
+    await story.ask("POST", "/v1/outbound-webhook/deliveries/whd_1/retry")
 
 
 async def rest(story: Story) -> None:
@@ -155,6 +176,7 @@ async def test_answers_are_what_the_document_promises(client: Client, house: Hou
     await organizations(story, client)
     workflow_id, secret = await workflows(story)
     await runs(story, client, workflow_id, secret)
+    await state(story, client, house)
     await rest(story)
     assert set(TOLD) == set(story.answers), "the story asks every route"
     shapes = document()

@@ -9,7 +9,8 @@ import pytest
 
 from b3os.errors import BadInput, Conflict, NotFound, StaleEpoch
 from b3os.ids import receipt_key
-from b3os.store import admission, leases, run_reads, runs, sweep, triggers, workflows
+from b3os.run.builtins.state import StateWrite
+from b3os.store import admission, leases, run_reads, runs, state, sweep, triggers, workflows
 from b3os.store.migrate import MIGRATIONS, migrate, pending
 from b3os.store.orgs import create_org
 from b3os.store.pool import Pool, as_org, open_pool
@@ -184,13 +185,13 @@ async def test_group_commit_refuses_stale_epochs(pool: Pool) -> None:
         pool,
         [
             part(one, Record(1, "stale")),
-            part(stolen, Record(1, "root", result=[1, {"x": "a\u0000"}]), storage=[("k", [2])]),
+            part(stolen, Record(1, "root", result=[1, {"x": "a\u0000"}]), state=[StateWrite("storage", "k", [2])]),
             part(two, Record(1, "root"), status="success", release=True),
         ],
     )
     assert done == [None, 0, 0]
     assert [r["result"] for r in await runs.load_records(pool, "org_a", one.id)] == [[1, {"x": "a\ufffd"}]]
-    assert await runs.load_storage(pool, "org_a", "wf_1") == {"k": [2]}
+    assert await state.load_storage(pool, "org_a", "wf_1") == {"k": [2]}
     assert (await run_reads.get_run(pool, "org_a", two.id)).status == "success"
     assert await runs.commit(pool, [part(two, Record(2, "late"))]) == [None]
     assert await runs.renew_runs(pool, "w2", 60) == {("org_a", one.id)}

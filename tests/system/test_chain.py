@@ -107,3 +107,32 @@ def test_an_unknown_chain_and_a_bad_address_are_refused_before_they_listen(runni
         status, answer = running.raw("POST", f"/v1/workflows/{made['id']}/publish", b"")
         assert (status, answer["code"]) == (400, 400228)
         assert "root" in [problem["nodeId"] for problem in answer["details"]]
+
+
+def test_a_transfer_ends_a_wait(running: House, local: Local) -> None:
+    config = {"chainId": 31337, "walletAddress": local.friend, "tokenAddress": local.token, "minAmount": "40"}
+    say = "{{w.result.source}} {{w.result.triggerResult.amount}}"
+    nodes = {
+        "root": {"type": "webhook", "payload": {}, "children": ["w"]},
+        "w": {
+            "type": "wait",
+            "payload": {"triggerType": "erc20-receive", "triggerConfig": config},
+            "children": ["a", "b"],
+        },
+        "a": {"type": "log", "branch": "resumed", "payload": {"message": say}, "children": []},
+        "b": {"type": "log", "branch": "timed_out", "payload": {"message": "late"}, "children": []},
+    }
+    workflow = running.publish("wait for a transfer", {"nodes": nodes})
+    run_id = running.call("POST", f"/v1/webhooks/{workflow['triggerSecret']}", {})["data"]["runId"]
+    until(lambda: running.call("GET", f"/v1/runs/{run_id}")["data"]["status"] == "waiting", what="the wait")
+
+    def transfer_until_it_ends() -> Any:
+        demo.receipt(local.url, demo.transfer(local.url, local.token, local.friend, 39))
+        demo.receipt(local.url, demo.transfer(local.url, local.token, local.friend, 42))
+        return running.call("GET", f"/v1/runs/{run_id}")["data"]["status"] == "success"
+
+    until(transfer_until_it_ends, what="the event")
+    state = running.call("GET", f"/v1/runs/{run_id}")["data"]["executionState"]
+    assert state["a"]["result"]["message"] == "erc20-receive 42"
+    assert state["b"]["status"] == "skipped"
+    assert len(running.runs(workflow["id"])) == 1

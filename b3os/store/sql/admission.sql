@@ -67,4 +67,4 @@ with paused as (
     returning w.org_id, w.id
 )
 update triggers t set active = false, revision = nextval('trigger_revisions'), xid = pg_current_xact_id()
-from paused p where t.org_id = p.org_id and t.workflow_id = p.id and t.active;
+from paused p where t.org_id = p.org_id and t.workflow_id = p.id and t.active and t.wait_run_id is null;

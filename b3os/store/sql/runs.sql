@@ -13,7 +13,7 @@ update runs r set owner = $2, epoch = r.epoch + 1, shift = 0, woken = false, sta
 from free f where r.org_id = f.org_id and r.id = f.id
 returning r.org_id, r.id, r.workflow_id, r.workflow_version, r.status, r.trigger_node, r.trigger_source,
     case when r.id = any($3) then null else r.trigger_result end as trigger_result, r.source_run_id, r.started_at,
-    r.finished_at, r.epoch, r.definition, r.edited;
+    r.finished_at, r.epoch, r.definition, r.edited, r.variables;
 -- name: held
 select org_id, id from runs where owner = $1 and status = 'running';
 -- name: load_definition
@@ -55,6 +55,12 @@ with wanted as (
 ), ended as (
     delete from timers t using owned o
     where t.org_id = o.org_id and t.run_id = o.id and o.status in ('success', 'partial', 'failure', 'cancelled')
+    returning t.org_id, t.run_id, t.node_id, t.path, t.kind
+), unwatched as (
+    update triggers t set active = false, active_since = now(), revision = nextval('trigger_revisions'),
+        xid = pg_current_xact_id()
+    from ended e where e.kind like 'wait%' and t.org_id = e.org_id and t.wait_run_id = e.run_id
+        and t.wait_node_id = e.node_id and t.wait_path = e.path and t.active
 ), moved as (
     update runs r set
         status = case when o.status = 'waiting' and r.woken then 'running' else coalesce(o.status, r.status) end,
@@ -65,15 +71,6 @@ with wanted as (
     from owned o where r.org_id = o.org_id and r.id = o.id and (o.release or o.status is not null)
 )
 select org_id, id, shift from owned;
--- name: save_storage
-insert into storage (org_id, workflow_id, key, value)
-select r.org_id, r.workflow_id, s.key, s.value::jsonb
-from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as s (org_id, run_id, key, value)
-join runs r on r.org_id = s.org_id and r.id = s.run_id
-order by 1, 2, 3
-on conflict (org_id, workflow_id, key) do update set value = excluded.value, updated_at = now();
--- name: load_storage
-select key, value from storage where org_id = $1 and workflow_id = $2;
 -- name: complete
 with run as (
     select r.org_id, r.id, r.day, (select coalesce(max(n.seq), 0) from node_runs n
@@ -89,6 +86,11 @@ with run as (
     on conflict do nothing returning org_id, run_id
 ), timed as (
     delete from timers where org_id = $1 and run_id = $2 and node_id = $3 and path = $4
+), unwatched as (
+    update triggers t set active = false, active_since = now(), revision = nextval('trigger_revisions'),
+        xid = pg_current_xact_id()
+    from done d where t.org_id = d.org_id and t.wait_run_id = d.run_id and t.wait_node_id = $3 and t.wait_path = $4
+        and t.active
 )
 update runs r set status = 'running', woken = true, shift = r.shift + 1,
     queued_at = case when r.owner is not null then r.queued_at when b3os_room(r.org_id) > 0 then now() end

@@ -48,7 +48,7 @@ update workflows set status = $3, paused_reason = $4, updated_by = $5, updated_a
     live_version = case when $3 = 'archived' then null else live_version end where org_id = $1 and id = $2;
 -- name: drop_triggers
 update triggers set active = false, revision = nextval('trigger_revisions'), xid = pg_current_xact_id()
-where org_id = $1 and workflow_id = $2 and active and not (node_id = any($3));
+where org_id = $1 and workflow_id = $2 and active and not (node_id = any($3)) and wait_run_id is null;
 -- name: put_triggers
 insert into triggers (org_id, workflow_id, node_id, version, type, payload, secret, cooldown_ms, max_runs)
 select $1, $2, i.node_id, $3, i.type, i.payload::jsonb, $4, $5, $6
@@ -61,7 +61,7 @@ on conflict (org_id, workflow_id, node_id) do update set version = excluded.vers
 -- name: wake_triggers
 update triggers set active = true, active_since = now(), revision = nextval('trigger_revisions'),
     xid = pg_current_xact_id()
-where org_id = $1 and workflow_id = $2 and version = $3 and not active;
+where org_id = $1 and workflow_id = $2 and version = $3 and not active and wait_run_id is null;
 -- name: put_limits
 insert into workflow_limits as l (org_id, workflow_id, cooldown_ms, remain_runs) values ($1, $2, $3, $4)
 on conflict (org_id, workflow_id) do update set cooldown_ms = excluded.cooldown_ms,
@@ -80,4 +80,5 @@ join workflow_versions v on v.org_id = w.org_id and v.workflow_id = w.id
     and v.version = coalesce(w.live_version, w.version)
 where w.trigger_secret = $1 and w.status <> 'archived';
 -- name: live_triggers
-select node_id, type, payload, version from triggers where org_id = $1 and workflow_id = $2 and active order by node_id;
+select node_id, type, payload, version from triggers
+where org_id = $1 and workflow_id = $2 and active and wait_run_id is null order by node_id;

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from b3os.run.commands import CallAction, Command, Record, StartTimer, WriteStorage
+from b3os.run.commands import CallAction, Command, Record, StartTimer, WriteState
 from b3os.run.records import NodeRecord
 from b3os.run.scheduler import RunScheduler
 from b3os.workflow.compiled import Compiled
@@ -30,7 +30,7 @@ def scheduler(nodes: dict[str, Any], *, started_ms: int = 0, edited: Any = None,
 
 def records(commands: list[Command]) -> list[NodeRecord]:
     """Return the records in commands."""
-    return [c.record for c in commands if isinstance(c, Record | StartTimer | WriteStorage)]
+    return [c.record for c in commands if isinstance(c, Record | StartTimer | WriteState)]
 
 
 def told(commands: list[Command]) -> list[tuple[str, str, str]]:

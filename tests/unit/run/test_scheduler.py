@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from b3os.run.commands import CallAction, Command, FinishRun, StartTimer, WriteStorage
+from b3os.run.commands import CallAction, Command, FinishRun, StartTimer, WriteState
 from b3os.run.events import NodeDone, Recorded, Resume, Start
 from b3os.run.records import NodeError, NodeRecord, execution_state
 from b3os.run.scheduler import RunScheduler
@@ -109,7 +109,7 @@ def test_storage_is_written_with_its_record_and_seen_at_once() -> None:
         },
         v=7,
     ).apply(Start(1))
-    assert isinstance(out[0], WriteStorage)
+    assert isinstance(out[0], WriteState)
     assert records(out)[-1].result["message"] == 7
 
 

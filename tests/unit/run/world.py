@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from b3os.run.commands import CallAction, Command, FinishRun, Record, StartDeadline, StartTimer, WriteStorage
+from b3os.run.commands import CallAction, Command, FinishRun, Record, StartDeadline, StartTimer, WriteState
 from b3os.run.events import Answered, NodeDone, Recorded, Resume, RunInput, Start, Tick
 from b3os.run.records import NodeError, NodeRecord
 from b3os.run.scheduler import RunScheduler
@@ -126,7 +126,7 @@ class World:
 
     def carry_out(self, command: Command) -> None:
         match command:
-            case Record(record) | WriteStorage(_, _, record):
+            case Record(record) | WriteState(_, record):
                 self.store(record)
             case StartTimer(node_id, path, kind, wake, record):
                 self.store(record)

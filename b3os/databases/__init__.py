@@ -1,0 +1,1 @@
+"""One SQLite database per organization: statement.py (what may be asked), engine.py (asking it, within limits)."""

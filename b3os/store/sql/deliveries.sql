@@ -1,0 +1,56 @@
+-- Webhook deliveries of send-webhook: the log, and what is still to be sent.
+-- name: add
+insert into webhook_deliveries (org_id, id, workflow_id, run_id, node_id, url, method, headers, secret_headers, body,
+    max_retries)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict do nothing;
+-- name: claim_due
+-- Whoever claims has until claimed_until to say how it went; after a crash another sends it again.
+update webhook_deliveries d set claimed_until = now() + make_interval(secs => $2)
+from (
+    select org_id, id from webhook_deliveries
+    where status in ('pending', 'retrying') and next_retry_at <= now()
+      and (claimed_until is null or claimed_until <= now())
+    order by next_retry_at limit $1 for update skip locked
+) f
+where d.org_id = f.org_id and d.id = f.id
+returning d.org_id, d.id, d.url, d.method, d.headers, d.secret_headers, d.body, d.retry_count, d.max_retries,
+    coalesce(d.replay_of, d.id) as sealed_as;
+-- name: finish
+update webhook_deliveries set status = $3, retry_count = $4, next_retry_at = now() + make_interval(secs => $5::float8),
+    claimed_until = null, response_status = $6, response_headers = $7, response_body = $8, error_message = $9,
+    duration_ms = $10, updated_at = now()
+where org_id = $1 and id = $2 and status in ('pending', 'retrying');
+-- name: get
+select org_id, id, workflow_id, run_id, node_id, url, method, headers, body, status, retry_count, max_retries,
+    next_retry_at, response_status, response_headers, response_body, error_message, duration_ms, replay_of, created_at,
+    updated_at
+from webhook_deliveries where org_id = $1 and id = $2;
+-- name: list
+select org_id, id, workflow_id, run_id, node_id, url, method, headers, body, status, retry_count, max_retries,
+    next_retry_at, response_status, response_headers, response_body, error_message, duration_ms, replay_of, created_at,
+    updated_at
+from webhook_deliveries
+where org_id = $1 and ($2::text is null or workflow_id = $2) and ($3::text[] is null or status = any($3))
+order by created_at desc, id limit $4 offset $5;
+-- name: replay
+insert into webhook_deliveries (org_id, id, workflow_id, run_id, node_id, url, method, headers, secret_headers, body,
+    max_retries, replay_of)
+select org_id, $3, workflow_id, run_id, node_id, url, method, headers, secret_headers, body, max_retries,
+    coalesce(replay_of, id)
+from webhook_deliveries where org_id = $1 and id = $2 returning id;
+-- name: retry
+update webhook_deliveries set status = 'pending', retry_count = 0, next_retry_at = now(), claimed_until = null,
+    updated_at = now()
+where org_id = $1 and id = $2 and status = 'failure' returning id;
+-- name: remove_deliveries
+with gone as (
+    delete from webhook_deliveries where (org_id, id) in (
+        select org_id, id from webhook_deliveries
+        where status in ('success', 'failure') and updated_at < $1::date limit $2)
+    returning 1
+)
+select count(*) from gone;
+-- name: put_webhook_secret
+update organizations set webhook_secret = $2 where org_id = $1 and webhook_secret = '';
+-- name: webhook_secret
+select webhook_secret from organizations where org_id = $1;
