@@ -118,7 +118,7 @@ def test_a_node_acts_with_its_connectors_secret(running: House, services: Servic
 @pytest.mark.parametrize(
     ("body", "code"),
     [
-        (b'{"type":"slack","data":{"botToken":"xoxb-secret-value"}}', 400000),
+        (b'{"type":"slack","data":{"botToken":"xoxb-secret-value"}}', 400410),
         (b'{"name":"x","type":"myspace","data":{}}', 400340),
         (b'{"name":"x","type":"slack","data":{"botToken":5}}', 400341),
         (b'{"name":"x","type":"slack","data":{}}', 400341),
