@@ -18,6 +18,7 @@ from b3os.errors import BadInput
 
 POLICIES = {"skip": SKIP, "once": ONCE, "all": ALL}
 
+#: By zone and text; a rule has no zone.
 _known: WeakValueDictionary[tuple[str, str], Schedule] = WeakValueDictionary()
 
 
@@ -26,14 +27,14 @@ def parse_schedule(payload: dict[str, Any]) -> Schedule:
     rule = payload.get("rrule")
     text = payload.get("schedule", payload.get("cron"))
     if isinstance(rule, str) and rule.strip():
-        key = ("rrule", rule.strip())
+        key = ("", rule.strip())
     elif isinstance(text, str) and text.strip():
         key = (str(payload.get("timezone") or "UTC"), " ".join(text.split()))
     else:
         raise BadInput("a cron trigger needs `schedule` (five fields) or `rrule` (DTSTART and RRULE)", code=CODE)
     found = _known.get(key)
     if found is None:
-        found = parse_rrule(key[1]) if key[0] == "rrule" else _parse_cron(key[1], key[0])
+        found = _parse_cron(key[1], key[0]) if key[0] else parse_rrule(key[1])
         _known[key] = found
     return found
 

@@ -129,6 +129,11 @@ def test_equal_texts_share_a_schedule() -> None:
     assert one is not parse_schedule({"schedule": "*/5 * * * *", "timezone": "Asia/Tokyo"})
 
 
+def test_a_zone_called_rrule_is_no_rule() -> None:
+    with pytest.raises(BadInput, match="no time zone"):
+        parse_schedule({"schedule": "* * * * *", "timezone": "rrule"})
+
+
 def test_policy_is_once_unless_it_is_said() -> None:
     assert [parse_missed(p) for p in ({}, {"missed": "skip"}, {"missed": "all"})] == [ONCE, SKIP, ALL]
     for wrong in ("never", 1, ["once"]):
