@@ -5,13 +5,14 @@ from typing import Any
 
 from b3os.actions.catalog import Catalog, schema_of
 from b3os.detect.catalog import TRIGGER_TYPES, check_trigger, run_limit
+from b3os.detect.patterns import compile_pattern
 from b3os.errors import BadInput, InvalidDefinition
 from b3os.ids import WORKFLOW, new_id, new_secret
 from b3os.providers import PROVIDERS
 from b3os.run.builtins.catalog import BUILTINS
 from b3os.store import workflows as store
 from b3os.store.pool import as_org
-from b3os.workflow.definition import Definition, normalise, to_wire
+from b3os.workflow.definition import Definition, Node, normalise, to_wire
 from b3os.workflow.problems import Problem
 from b3os.workflow.validation import TypeInfo, validate
 from services.api.fields import CODE, NAME_LIMIT, SMALL_LIMIT, name_of, record, text, whole
@@ -152,6 +153,10 @@ async def check(house: House, request: Request) -> Any:
     return {"valid": not problems, "errors": problems}
 
 
+def _published(node_id: str, node: Node) -> store.PublishedTrigger:
+    return store.PublishedTrigger(node_id, node.type, node.payload, compile_pattern(node.type, node.payload))
+
+
 async def publish(house: House, request: Request) -> Any:
     """POST /v1/workflows/{id}/publish"""
     fields = request.fields()
@@ -163,7 +168,7 @@ async def publish(house: House, request: Request) -> Any:
         if problems:
             first = f"{problems[0].message} (node {problems[0].node_id or '-'})"
             raise InvalidDefinition(f"{len(problems)} problems, first: {first}. See details.", details=list(problems))
-        triggers = [(n, definition.nodes[n].type, definition.nodes[n].payload) for n in definition.trigger_node_ids]
+        triggers = [_published(node_id, definition.nodes[node_id]) for node_id in definition.trigger_node_ids]
         expected = whole(fields, "expectedVersion")
         row = await store.publish(
             db,
@@ -173,7 +178,7 @@ async def publish(house: House, request: Request) -> Any:
             by=request.by,
             new_secret=new_secret,
             expected_version=row.version if expected is None else expected,
-            max_runs=min((n for _, kind, p in triggers if (n := run_limit(kind, p)) is not None), default=None),
+            max_runs=min((n for t in triggers if (n := run_limit(t.type, t.payload)) is not None), default=None),
         )
     return shown(row)
 
