@@ -42,9 +42,15 @@ class TriggerRow(msgspec.Struct, frozen=True):
 
 
 class FeedCursor(msgspec.Struct, frozen=True):
-    """How far a reader is: everything that this snapshot sees has been read."""
+    """How far a reader is: everything that this snapshot (`xmin:xmax:open,…`) sees has been read."""
 
     snapshot: str
+
+    @property
+    def unseen(self) -> tuple[str, list[str]]:
+        """The first transaction that had not begun, and those before it that were open."""
+        _, first, still_open = self.snapshot.split(":")
+        return first, [one for one in still_open.split(",") if one]
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -78,7 +84,7 @@ async def read_all(pool: Pool, take: Callable[[bytes], None]) -> FeedCursor:
 
 async def read_changes(pool: Pool, cursor: FeedCursor) -> tuple[bytes, FeedCursor]:
     """Read what `cursor` does not see, each change once, also those that committed out of order."""
-    found = await pool.fetchrow(_SQL["read_changes"], cursor.snapshot)
+    found = await pool.fetchrow(_SQL["read_changes"], *cursor.unseen)
     return found["records"] or b"", FeedCursor(found["snapshot"])
 
 

@@ -77,11 +77,11 @@ class Table:
     def _carry_out(self, changes: Changes) -> list[int]:
         slots = changes.slots
         if self._ready or self.quarantined:
-            for slot in slots:
-                self._ready.pop(slot, None)
-                held = self.quarantined.pop(slot, None)
-                if held is not None:
-                    self._cured.append(held.name)
+            known = set(slots)
+            for slot in known & self._ready.keys():
+                del self._ready[slot]
+            for slot in known & self.quarantined.keys():
+                self._cured.append(self.quarantined.pop(slot).name)
         for kind, dropped in changes.drops.items():
             family = self._family_of.get(kind)
             for slot in dropped:

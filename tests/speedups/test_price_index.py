@@ -71,7 +71,7 @@ class Histories(RuleBasedStateMachine):
         assert sorted(self.index.watched()) == sorted(self.model.watched())
         for slot, one in self.model.thresholds.items():
             assert self.index.has(slot, one.asset, one.operation, one.level, one.slack)
-            assert not self.index.has(slot, one.asset, one.operation, one.level ^ 1, one.slack)
+            assert not self.index.has(slot, one.asset, one.operation, -one.level or 1, one.slack)
             assert not self.index.has(slot, "XRPUSD", one.operation, one.level, one.slack)
         assert [n in self.index for n in range(62)] == [n in self.model.thresholds for n in range(62)]
         assert [self.index.is_latched(n) for n in range(62)] == [self.model.is_latched(n) for n in range(62)]

@@ -7,13 +7,13 @@ select pg_current_snapshot()::text as snapshot, (pg_relation_size('triggers') / 
 select string_agg(record_send(row(org_id, workflow_id, node_id, type, version, active_since, active, pattern,
     case when pattern = '' then payload end)), '')
 from triggers where active and ctid >= $1 and ctid < $2;
+-- The snapshot comes in parts, so that the plan is made for their values: a guess would read the whole table.
 -- name: read_changes
 select pg_current_snapshot()::text as snapshot,
     string_agg(record_send(row(org_id, workflow_id, node_id, type, version, active_since, active, pattern,
         case when pattern = '' then payload end)), '') as records
 from triggers
-where xid >= pg_snapshot_xmax($1::text::pg_snapshot)
-   or xid = any(array(select pg_snapshot_xip($1::text::pg_snapshot)));
+where xid >= $1::text::xid8 or xid = any($2::text[]::xid8[]);
 -- name: read_settled
 select string_agg(record_send(row(org_id, workflow_id, node_id, type, version, active_since, active, pattern,
     case when pattern = '' then payload end)), '')
