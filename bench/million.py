@@ -26,7 +26,7 @@ ORGS = 1000
 #: Shares of a thousand.
 MIX = {
     "erc20-receive": 450, "erc20-send": 150, "evm-log": 150, "eth-receive": 100,
-    "webhook": 95, "token-price-cexes": 50, "cronjob": 5,
+    "webhook": 50, "token-price-cexes": 50, "cronjob": 50,
 }  # fmt: skip
 _TRIGGERS = ("org_id", "workflow_id", "node_id", "version", "type", "payload", "pattern")
 _WORKFLOWS = ("org_id", "id", "name", "status", "version", "live_version")

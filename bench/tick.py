@@ -69,10 +69,12 @@ class Loop:
     def __init__(self, pool: Any, redis_url: str, count: int) -> None:
         from b3os.net.http import GuardedClient
         from b3os.queue.broker import Broker
+        from b3os.settings import Settings
         from services.master.admit import Admitter
         from services.master.refresh import Refresh
         from services.master.sources.chain import Chains
         from services.master.sources.cron import Cron
+        from services.master.sources.prices import Prices
         from services.master.table import Table
 
         self.pool, self.count = pool, count
@@ -80,7 +82,8 @@ class Loop:
         self.admitter = Admitter(pool, self.broker)
         self.table = Table()
         self.chains = Chains([], http=self.http, table=self.table, admitter=self.admitter, pool=pool)
-        self.table.follow((Cron(self.admitter, pool, self.table), self.chains))
+        prices = Prices(Settings(), admitter=self.admitter, pool=pool, table=self.table)
+        self.table.follow((Cron(self.admitter, pool, self.table), self.chains, prices))
         self.refresh = Refresh(pool, self.table, lambda: None)
         self._round = 0
 

@@ -3,6 +3,8 @@
 from collections.abc import Collection
 from typing import Any
 
+import msgspec
+
 from b3os.actions.catalog import Catalog, schema_of
 from b3os.detect.catalog import TRIGGER_TYPES, check_trigger, run_limit
 from b3os.detect.patterns import compile_pattern
@@ -12,6 +14,7 @@ from b3os.providers import PROVIDERS
 from b3os.run.builtins.catalog import BUILTINS
 from b3os.store import workflows as store
 from b3os.store.pool import as_org
+from b3os.store.triggers import problems_of as stored_problems
 from b3os.workflow.definition import Definition, Node, normalise, to_wire
 from b3os.workflow.problems import Problem
 from b3os.workflow.validation import TypeInfo, validate
@@ -67,14 +70,25 @@ def _type_of(definition: Definition) -> str:
 def problems_of(definition: Definition, name: str, chains: Collection[int]) -> list[Problem]:
     """Validate a definition, and what its triggers listen to."""
     problems = validate(definition, TYPES, name)
+    listening: dict[tuple[str, bytes], str] = {}
     for node_id in definition.trigger_node_ids:
         node = definition.nodes.get(node_id)
         if node is not None and node.type in TRIGGER_TYPES:
             try:
                 check_trigger(node.type, node.payload, chains)
+                first = listening.setdefault((node.type, _listens_to(node)), node_id)
             except BadInput as error:
                 problems.append(Problem("nodes", error.message, node_id, node_id, "payload", "trigger_invalid"))
+                continue
+            if first != node_id:
+                message = f"listens to the same as trigger {first!r}: every event would make two runs; remove one"
+                problems.append(Problem("nodes", message, node_id, node_id, "payload", "trigger_duplicate"))
     return problems
+
+
+def _listens_to(node: Node) -> bytes:
+    """What makes two triggers of a type the same: their pattern, however it was written, else their payload."""
+    return compile_pattern(node.type, node.payload) or msgspec.json.encode(node.payload, order="sorted")
 
 
 async def create(house: House, request: Request) -> Any:
@@ -101,7 +115,13 @@ async def create(house: House, request: Request) -> Any:
 async def get(house: House, request: Request) -> Any:
     """GET /v1/workflows/{id}"""
     async with as_org(house.pool, request.org_id) as db:
-        return shown(await store.get_workflow(db, request.org_id, request.params["id"]))
+        row = await store.get_workflow(db, request.org_id, request.params["id"])
+        problems = await stored_problems(db, request.org_id, row.id)
+    told = [
+        {"nodeId": one.node_id, "reason": one.reason, "message": one.message, "foundAt": time_text(one.found_at)}
+        for one in problems
+    ]
+    return {**shown(row), "triggerProblems": told}
 
 
 async def many(house: House, request: Request) -> Any:
