@@ -14,6 +14,7 @@ CORES = (
     "expression",
     "price_index",
     "trigger_index",
+    "trigger_rows",
 )
 DEBUG = os.environ.get("B3OS_DEBUG_BUILD") == "1"
 

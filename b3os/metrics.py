@@ -28,12 +28,24 @@ HTTP_SECONDS = Histogram(
 SSE_STREAMS = Gauge("b3os_sse_streams", "Open event streams")
 SSE_EVENTS = Counter("b3os_sse_events", "Run events sent to clients")
 
-TRIGGERS = Gauge("b3os_triggers", "Active triggers in the index")
+TRIGGERS = Gauge("b3os_triggers", "Active triggers held by a master", ["type"])
+TRIGGER_CHANGES = Counter("b3os_trigger_changes", "Changes of triggers taken from the feed")
+QUARANTINED = Gauge("b3os_triggers_quarantined", "Stored triggers that cannot be read, now")
+QUARANTINED_TOTAL = Counter("b3os_trigger_quarantines", "Stored triggers found unreadable, by reason", ["reason"])
+INDEX_DIFFERENCES = Counter(
+    "b3os_index_differences", "Triggers that differed from the database in a cross-check, by kind", ["kind"]
+)
+FEED_LAG = Gauge("b3os_feed_lag_seconds", "Time since the change feed was last read")
 EVENTS = Counter("b3os_events", "Outside events seen by the master", ["source"])
 MATCHES = Counter("b3os_matches", "Events that satisfied a trigger", ["source"])
 ADMISSIONS = Counter("b3os_admissions", "Matches by what admission decided", ["status"])
 TICK_SECONDS = Histogram("b3os_tick_seconds", "Time of one master tick", buckets=LATENCY_BUCKETS_S)
-TICKS_LATE = Counter("b3os_ticks_late", "Master ticks that did not end inside their interval")
+TICK_PART_SECONDS = Histogram(
+    "b3os_tick_part_seconds", "Time of one master tick by part", ["part"], buckets=LATENCY_BUCKETS_S
+)
+TICKS_LATE = Counter(
+    "b3os_ticks_late", "Master ticks that did not end inside their interval, by what took long", ["why"]
+)
 CHAIN_HEAD = Gauge("b3os_chain_head_block", "Last block processed", ["chain"])
 PRICES_REFUSED = Counter("b3os_prices_refused", "Prices of the oracle that were not believed", ["reason"])
 

@@ -304,6 +304,24 @@ cdef class PriceIndex:
         threshold.state = ARMED
         add(&self.assets[number].lines[threshold.operation], at, place)
 
+    def __contains__(self, slot):
+        cdef uint32_t place = to_slot(slot)
+        return place < self.room and self.thresholds[place].state != ABSENT
+
+    def has(self, slot, str asset, operation, level, slack=0):
+        """Return whether a slot has exactly this threshold, fired or not."""
+        cdef uint32_t place = to_slot(slot)
+        cdef const Threshold* held
+        if place >= self.room or self.thresholds[place].state == ABSENT:
+            return False
+        held = &self.thresholds[place]
+        return (
+            self.numbers.get(asset) == held.asset
+            and held.operation == operation
+            and held.level == to_price(level, "a level")
+            and held.slack == to_price(slack, "a slack")
+        )
+
     def drop(self, slot):
         """Remove the threshold of a slot; False when it has none."""
         return self.remove(to_slot(slot))

@@ -31,6 +31,8 @@ cdef enum:
     LOG_SHAPES = 32  # which of address, topic 0..3 are bound
     KEY_SHAPE = 32
     SHAPES = 33
+    FREE_SHAPE = 33  # of a node that is not in use
+    TRANSFER_KINDS = 2  # kinds 1 and 2 are ends of native transfers: their keys begin with the chain, big-endian
     KEY_LIMIT = 96
     KEY_BYTES = 98  # kind, length, bytes padded with zeros
     LONGEST = 156  # chain, address and four topics
@@ -41,17 +43,7 @@ cdef enum:
 cdef uint32_t NONE = 0xFFFFFFFF
 
 
-cdef struct Table:
-    uint32_t* buckets  # pattern + 1; 0 is empty
-    uint64_t size  # a power of two, or 0
-    uint8_t* keys
-    uint64_t* hashes
-    uint32_t* heads  # first node of a pattern; a free pattern's next free one
-    uint32_t count  # patterns that are or were in use
-    uint32_t room
-    uint32_t free_head
-    uint32_t live
-    uint32_t width
+include "pattern_table.pxi"
 
 
 cdef struct Node:
@@ -68,120 +60,6 @@ cdef struct Event:
     const uint8_t* end
     uint32_t topics
     uint8_t key[LONGEST]  # chain, address, topics in order
-
-
-cdef inline uint64_t hash_bytes(const uint8_t* data, uint32_t size, uint64_t seed) noexcept nogil:
-    """Hash `size` bytes, in words of eight; multiplication and folding as in wyhash (public domain)."""
-    cdef uint64_t state = seed ^ 0x9E3779B97F4A7C15u, word, other
-    cdef uint32_t at = 0
-    while at + 16 <= size:
-        memcpy(&word, data + at, 8)
-        memcpy(&other, data + at + 8, 8)
-        state = b3_mix(word ^ 0xA0761D6478BD642Fu, other ^ state)
-        at += 16
-    word = 0
-    other = 0
-    if size - at > 8:
-        memcpy(&word, data + at, 8)
-        memcpy(&other, data + at + 8, size - at - 8)
-    else:
-        memcpy(&word, data + at, size - at)
-    return b3_mix(word ^ 0xE7037ED1A0B428DBu, b3_mix(other ^ state, size ^ 0x8EBC6AF09C88C6E3u))
-
-
-cdef void* grown(void* old, size_t size) except NULL:
-    cdef void* found = realloc(old, size)
-    if found == NULL:
-        raise MemoryError("the trigger index cannot grow")
-    return found
-
-
-cdef void grow_buckets(Table* table) except *:
-    cdef uint64_t size = table.size * 2 if table.size else 64
-    cdef uint32_t* fresh = <uint32_t*>calloc(size, sizeof(uint32_t))
-    cdef uint64_t at, old
-    cdef uint32_t held
-    if fresh == NULL:
-        raise MemoryError("the trigger index cannot grow")
-    for old in range(table.size):
-        held = table.buckets[old]
-        if held:
-            at = table.hashes[held - 1] & (size - 1)
-            while fresh[at]:
-                at = (at + 1) & (size - 1)
-            fresh[at] = held
-    free(table.buckets)
-    table.buckets = fresh
-    table.size = size
-
-
-cdef inline uint32_t find(const Table* table, const uint8_t* key, uint64_t hashed) noexcept nogil:
-    cdef uint64_t at
-    cdef uint32_t held
-    if not table.size:
-        return NONE
-    at = hashed & (table.size - 1)
-    while True:
-        held = table.buckets[at]
-        if not held:
-            return NONE
-        if table.hashes[held - 1] == hashed and not memcmp(
-            table.keys + <size_t>(held - 1) * table.width, key, table.width
-        ):
-            return held - 1
-        at = (at + 1) & (table.size - 1)
-
-
-cdef uint32_t find_or_add(Table* table, const uint8_t* key, uint64_t hashed) except? 0xFFFFFFFF:
-    cdef uint32_t found = find(table, key, hashed)
-    cdef uint64_t at
-    cdef uint32_t room
-    if found != NONE:
-        return found
-    if (table.live + 1) * 4 > table.size * 3:
-        grow_buckets(table)
-    if table.free_head == NONE and table.count == table.room:
-        room = table.room + (table.room >> 2) + 64
-        table.keys = <uint8_t*>grown(table.keys, <size_t>room * table.width)
-        table.hashes = <uint64_t*>grown(table.hashes, <size_t>room * sizeof(uint64_t))
-        table.heads = <uint32_t*>grown(table.heads, <size_t>room * sizeof(uint32_t))
-        table.room = room
-    if table.free_head != NONE:
-        found = table.free_head
-        table.free_head = table.heads[found]
-    else:
-        found = table.count
-        table.count += 1
-    memcpy(table.keys + <size_t>found * table.width, key, table.width)
-    table.hashes[found] = hashed
-    table.heads[found] = NONE
-    table.live += 1
-    at = hashed & (table.size - 1)
-    while table.buckets[at]:
-        at = (at + 1) & (table.size - 1)
-    table.buckets[at] = found + 1
-    return found
-
-
-cdef void remove(Table* table, uint32_t pattern) noexcept nogil:
-    """Take a pattern out; later entries of its cluster move back, so that no tombstone is left."""
-    cdef uint64_t mask = table.size - 1
-    cdef uint64_t hole = table.hashes[pattern] & mask, at, home
-    while table.buckets[hole] != pattern + 1:
-        hole = (hole + 1) & mask
-    at = hole
-    while True:
-        at = (at + 1) & mask
-        if not table.buckets[at]:
-            break
-        home = table.hashes[table.buckets[at] - 1] & mask
-        if ((at - home) & mask) >= ((at - hole) & mask):
-            table.buckets[hole] = table.buckets[at]
-            hole = at
-    table.buckets[hole] = 0
-    table.heads[pattern] = table.free_head
-    table.free_head = pattern
-    table.live -= 1
 
 
 cdef uint32_t key_of(uint32_t shape, const uint8_t* full, uint8_t* out) noexcept nogil:
@@ -210,6 +88,7 @@ cdef class TriggerIndex:
     cdef uint32_t held
     cdef uint64_t seed
     cdef dict chains  # chain id -> patterns in use by shape
+    cdef dict transfers  # chain id -> keys of ends of native transfers
     cdef dict filters  # chain id -> its merged filter, until a pattern changes
 
     def __cinit__(self, *, uint64_t seed=0):
@@ -217,6 +96,7 @@ cdef class TriggerIndex:
         self.seed = seed
         self.node_free = NONE
         self.chains = {}
+        self.transfers = {}
         self.filters = {}
         for shape in range(SHAPES):
             self.tables[shape].free_head = NONE
@@ -256,16 +136,42 @@ cdef class TriggerIndex:
                 copy_field(full + 28 + 32 * number, topic, 32, "a topic")
                 shape |= 2 << number
         width = key_of(shape, full, key)
-        if self.add(slot, shape, key, width):
-            self.chains.setdefault(chain_id, [0] * LOG_SHAPES)[shape] += 1
-            self.filters.pop(chain_id, None)
+        self.add_log(slot, shape, key)
 
     def put_key(self, slot, kind, key):
         """Add an exact key of a kind (0 to 255) to a slot; ValueError for more than 96 bytes."""
         cdef uint8_t packed[KEY_BYTES]
         check_slot(slot)
         pack_key(packed, kind, key)
-        self.add(slot, KEY_SHAPE, packed, KEY_BYTES)
+        self.add_key(slot, packed)
+
+    def put_patterns(self, packed):
+        """Take compiled patterns, each in place of all that its slot has; returns the slots whose cannot be read."""
+        cdef Py_buffer view
+        PyObject_GetBuffer(packed, &view, PyBUF_SIMPLE)
+        try:
+            return put_packed(self, <const uint8_t*>view.buf, <const uint8_t*>view.buf + view.len)
+        finally:
+            PyBuffer_Release(&view)
+
+    cdef int add_log(self, uint32_t slot, uint32_t shape, const uint8_t* key) except -1:
+        cdef uint64_t chain
+        cdef list shapes
+        if self.add(slot, shape, key, self.tables[shape].width):
+            memcpy(&chain, key, 8)
+            shapes = self.chains.get(chain)
+            if shapes is None:
+                shapes = self.chains[chain] = [0] * LOG_SHAPES
+            shapes[shape] += 1
+            if self.filters:
+                self.filters.pop(chain, None)
+        return 0
+
+    cdef int add_key(self, uint32_t slot, const uint8_t* packed) except -1:
+        if self.add(slot, KEY_SHAPE, packed, KEY_BYTES) and is_transfer(packed):
+            chain = key_chain(packed)
+            self.transfers[chain] = self.transfers.get(chain, 0) + 1
+        return 0
 
     cdef bint add(self, uint32_t slot, uint32_t shape, const uint8_t* key, uint32_t width) except -1:
         """Hang a slot on a pattern; False when it hangs there already."""
@@ -310,15 +216,18 @@ cdef class TriggerIndex:
 
     def drop(self, slot):
         """Remove all that a slot has; False when it has nothing."""
-        cdef uint32_t number, at, after
         check_slot(slot)
-        number = slot
+        return self.drop_slot(slot)
+
+    cdef bint drop_slot(self, uint32_t number) except -1:
+        cdef uint32_t at, after
         if number >= self.slot_room or self.slots[number] == NONE:
             return False
         at = self.slots[number]
         while at != NONE:
             after = self.nodes[at].sibling
             self.unhang(at)
+            self.nodes[at].shape = FREE_SHAPE
             self.nodes[at].sibling = self.node_free
             self.node_free = at
             at = after
@@ -326,24 +235,56 @@ cdef class TriggerIndex:
         self.held -= 1
         return True
 
-    cdef void unhang(self, uint32_t at):
+    cdef int unhang(self, uint32_t at) except -1:
         cdef Node* node = &self.nodes[at]
         cdef Table* table = &self.tables[node.shape]
-        cdef uint64_t chain
+        cdef const uint8_t* key = table.keys + <size_t>node.pattern * table.width
+        chain = self.chain_of(at)
         if node.shape != KEY_SHAPE:
-            memcpy(&chain, table.keys + <size_t>node.pattern * table.width, 8)
             self.chains[chain][node.shape] -= 1
             if not any(self.chains[chain]):
                 del self.chains[chain]
             self.filters.pop(chain, None)
+        elif is_transfer(key):
+            self.transfers[chain] -= 1
+            if not self.transfers[chain]:
+                del self.transfers[chain]
         if node.after != NONE:
             self.nodes[node.after].before = node.before
         if node.before != NONE:
             self.nodes[node.before].after = node.after
-            return
+            return 0
         table.heads[node.pattern] = node.after
         if node.after == NONE:
             remove(table, node.pattern)
+        return 0
+
+    cdef uint64_t chain_of(self, uint32_t at) noexcept:
+        """The chain of a node in use; 0 for a key that has none."""
+        cdef Table* table = &self.tables[self.nodes[at].shape]
+        cdef const uint8_t* key = table.keys + <size_t>self.nodes[at].pattern * table.width
+        cdef uint64_t chain = 0
+        if self.nodes[at].shape == KEY_SHAPE:
+            return key_chain(key) if is_transfer(key) else 0
+        memcpy(&chain, key, 8)
+        return chain
+
+    def slots_on(self, chain_id):
+        """Return the slots that listen to a chain, ascending; looks at all there are."""
+        cdef uint32_t at
+        cdef uint64_t chain
+        if not 0 < chain_id < 1 << 63:
+            return []
+        chain = chain_id
+        return sorted({
+            self.nodes[at].slot
+            for at in range(self.node_count)
+            if self.nodes[at].shape != FREE_SHAPE and self.chain_of(at) == chain
+        })
+
+    def has_transfers(self, chain_id):
+        """Whether any end of native transfers is watched on a chain."""
+        return chain_id in self.transfers
 
     def has_chain(self, chain_id):
         """Whether any log pattern is bound to a chain."""
@@ -490,6 +431,18 @@ cdef class TriggerIndex:
         return 0
 
 
+cdef inline bint is_transfer(const uint8_t* packed) noexcept nogil:
+    return 0 < packed[0] <= TRANSFER_KINDS and packed[1] >= 8
+
+
+cdef inline uint64_t key_chain(const uint8_t* packed) noexcept nogil:
+    cdef uint64_t chain = 0
+    cdef int at
+    for at in range(8):
+        chain = chain << 8 | packed[2 + at]
+    return chain
+
+
 cdef int check_slot(object slot) except -1:
     if not 0 <= slot < 1 << 31:
         raise ValueError(f"a slot is between 0 and 2**31 - 1, not {slot}")
@@ -525,3 +478,4 @@ cdef int pack_key(uint8_t* out, object kind, bytes key) except -1:
 
 
 include "log_reader.pxi"
+include "pattern_reader.pxi"

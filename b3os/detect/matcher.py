@@ -1,30 +1,32 @@
-"""All chain triggers of this master over the compiled index: rows in, events in, matches out. Pure."""
+"""Chain triggers over the compiled index: events in, matches out. Pure.
 
-from collections.abc import Sequence
+The index knows slots; a row is asked for, and its watch made, when a slot is hit.
+"""
+
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
 from b3os._speedups.trigger_index import TriggerIndex
-from b3os.detect.evm import EVM_TYPES, LogEvent, Watch, log_result, native_key, native_result, parse_watch
+from b3os.detect.evm import LogEvent, Watch, log_result, native_key, native_result, parse_watch
 from b3os.detect.keys import KeyKind
+from b3os.detect.patterns import decode_watch, packed, watch_pattern
+from b3os.errors import BadInput
+
+#: Watches that are kept; the oldest leave first.
+READY_WATCHES = 8192
 
 
 class Row(Protocol):
-    """A trigger as the store gives it."""
+    """A trigger as the store gives it: with a pattern, or with its payload."""
 
-    @property
-    def workflow_id(self) -> str: ...
-    @property
-    def node_id(self) -> str: ...
     @property
     def type(self) -> str: ...
     @property
     def payload(self) -> dict[str, Any]: ...
     @property
-    def active(self) -> bool: ...
-    @property
-    def active_since_ms(self) -> int: ...
+    def pattern(self) -> bytes: ...
 
 
 RowT = TypeVar("RowT", bound=Row)
@@ -58,48 +60,43 @@ class NativeMatch(msgspec.Struct, Generic[RowT], frozen=True):
 
 
 class Matcher(Generic[RowT]):
-    """Rows by slot of the index; slots are used again."""
+    """`row_of` gives the row of a slot, or None when it is gone; `refuse` hears of rows that cannot be read."""
 
-    def __init__(self) -> None:
-        self._index = TriggerIndex()
-        self._rows: list[tuple[RowT, Watch] | None] = []
-        self._free: list[int] = []
-        self._slots: dict[tuple[str, str], int] = {}
-        self._native: dict[int, int] = {}
+    def __init__(
+        self, index: TriggerIndex, row_of: Callable[[int], RowT | None], refuse: Callable[[int, BadInput], None]
+    ) -> None:
+        self._index = index
+        self._row_of = row_of
+        self._refuse = refuse
+        self._ready: dict[int, tuple[RowT, Watch | None]] = {}
 
-    def __len__(self) -> int:
-        return len(self._slots)
+    def put(self, slot: int, row: RowT) -> None:
+        """Add or replace a trigger that has no pattern; raises BadInput for a payload that cannot be read."""
+        self._index.put_patterns(packed(slot, watch_pattern(parse_watch(row.type, row.payload))))
 
-    def put(self, row: RowT) -> None:
-        """Add, replace or remove a trigger, as its row says; raises BadInput for a payload that cannot be read."""
-        key = (row.workflow_id, row.node_id)
-        self._drop(key)
-        if not row.active or row.type not in EVM_TYPES:
-            return
-        watch = parse_watch(row.type, row.payload)
-        slot = self._free.pop() if self._free else len(self._rows)
-        if slot == len(self._rows):
-            self._rows.append(None)
-        self._rows[slot] = (row, watch)
-        self._slots[key] = slot
-        if watch.account and watch.event is None:
-            kind = KeyKind.NATIVE_TO if watch.type == "eth-receive" else KeyKind.NATIVE_FROM
-            self._index.put_key(slot, kind, native_key(watch.chain_id, watch.account))
-            self._native[watch.chain_id] = self._native.get(watch.chain_id, 0) + 1
-            return
-        for address in watch.addresses or (None,):
-            self._index.put_log(slot, watch.chain_id, address, watch.topics)
+    def _held(self, slot: int) -> tuple[RowT, Watch] | None:
+        try:
+            row = self._row_of(slot)
+            if row is None:
+                return None
+            known = self._ready.get(slot)
+            if known is None or known[0] is not row:
+                known = (row, None)
+                self._keep(slot, known)  # until it is read: a row that cannot be is tried once
+                known = (
+                    row,
+                    decode_watch(row.type, row.pattern) if row.pattern else parse_watch(row.type, row.payload),
+                )
+                self._keep(slot, known)
+        except BadInput as error:
+            self._refuse(slot, error)
+            return None
+        return None if known[1] is None else (known[0], known[1])
 
-    def _drop(self, key: tuple[str, str]) -> None:
-        slot = self._slots.pop(key, None)
-        if slot is None:
-            return
-        self._index.drop(slot)
-        found = self._rows[slot]
-        self._rows[slot] = None
-        self._free.append(slot)
-        if found is not None and found[1].event is None and found[1].account:
-            self._native[found[1].chain_id] -= 1
+    def _keep(self, slot: int, known: tuple[RowT, Watch | None]) -> None:
+        if slot not in self._ready and len(self._ready) >= READY_WATCHES:
+            self._ready.pop(next(iter(self._ready)))
+        self._ready[slot] = known
 
     def watches_logs(self, chain_id: int) -> bool:
         """Whether any trigger listens to logs of a chain."""
@@ -107,7 +104,7 @@ class Matcher(Generic[RowT]):
 
     def watches_transfers(self, chain_id: int) -> bool:
         """Whether any trigger listens to native transfers of a chain."""
-        return self._native.get(chain_id, 0) > 0
+        return self._index.has_transfers(chain_id)
 
     def filter(self, chain_id: int) -> dict[str, Any]:
         """Return the address and topics members of a merged eth_getLogs filter."""
@@ -125,7 +122,7 @@ class Matcher(Generic[RowT]):
         found: list[LogMatch[RowT]] = []
         logs: dict[int, LogEvent] = {}
         for slot, start, end in hits:
-            held = self._rows[slot]
+            held = self._held(slot)
             if held is None:
                 continue
             log = logs.get(start)
@@ -143,7 +140,7 @@ class Matcher(Generic[RowT]):
         for kind, side in ((KeyKind.NATIVE_TO, "to"), (KeyKind.NATIVE_FROM, "sender")):
             keys = [native_key(chain_id, bytes.fromhex(getattr(one, side)[2:])) for one in transfers]
             for number, slot in self._index.match_keys(kind, keys):
-                held, one = self._rows[slot], transfers[number]
+                held, one = self._held(slot), transfers[number]
                 if held is None:
                     continue
                 place = {**one.place, "transactionHash": one.hash, "txHash": one.hash}

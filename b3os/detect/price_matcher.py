@@ -4,8 +4,8 @@ A trigger that fired is *latched* until the price has gone back by its hysteresi
 as a new version of a workflow whose trigger did not change, leaves that state alone.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -13,9 +13,15 @@ from b3os._speedups.price_index import PriceIndex
 from b3os.detect.prices import PriceWatch, parse_price_watch
 from b3os.errors import BadInput
 
-RowT = TypeVar("RowT")
-#: Workflow and node.
-Key = tuple[str, str]
+
+class Row(Protocol):
+    """A trigger as the store gives it."""
+
+    @property
+    def payload(self) -> dict[str, Any]: ...
+
+
+RowT = TypeVar("RowT", bound=Row)
 
 
 class PriceTick(msgspec.Struct, frozen=True):
@@ -30,63 +36,46 @@ class PriceTick(msgspec.Struct, frozen=True):
 class PriceMatch(msgspec.Struct, Generic[RowT], frozen=True):
     """A tick that satisfies a trigger."""
 
+    slot: int
     row: RowT
     watch: PriceWatch
     tick: PriceTick
 
 
 class PriceMatcher(Generic[RowT]):
-    """Price rows by slot of the index; slots are used again."""
+    """Thresholds by slot, which the caller chose; `row_of` gives the row of a slot."""
 
-    def __init__(self) -> None:
+    def __init__(self, row_of: Callable[[int], RowT | None]) -> None:
         self._index = PriceIndex()
-        self._rows: list[tuple[Key, RowT, PriceWatch] | None] = []
-        self._free: list[int] = []
-        self._slots: dict[Key, int] = {}
+        self._row_of = row_of
 
     def __len__(self) -> int:
-        return len(self._slots)
+        return len(self._index)
 
-    def put(self, key: Key, row: RowT, payload: dict[str, Any]) -> None:
+    def __contains__(self, slot: int) -> bool:
+        return slot in self._index
+
+    def put(self, slot: int, payload: dict[str, Any]) -> None:
         """Add or replace a trigger; raises BadInput for a payload that cannot be read, and then it is gone."""
         try:
             watch = parse_price_watch(payload)
         except BadInput:
-            self.drop(key)
+            self._index.drop(slot)
             raise
-        slot = self._slots.get(key)
-        if slot is None:
-            slot = self._free.pop() if self._free else len(self._rows)
-            if slot == len(self._rows):
-                self._rows.append(None)
-            self._slots[key] = slot
-        held = self._rows[slot]
-        self._rows[slot] = (key, row, watch)
-        if held is None or held[2].threshold != watch.threshold:
+        if not self._index.has(slot, *watch.threshold):
             self._index.put(slot, *watch.threshold)
 
-    def latch(self, key: Key) -> None:
+    def latch(self, slot: int) -> None:
         """Say that a trigger has fired and waits for the price to come back."""
-        if key in self._slots:
-            self._index.latch(self._slots[key])
+        self._index.latch(slot)
 
-    def is_latched(self, key: Key) -> bool:
+    def is_latched(self, slot: int) -> bool:
         """Whether a trigger has fired and waits for the price to come back."""
-        return key in self._slots and self._index.is_latched(self._slots[key])
+        return self._index.is_latched(slot)
 
-    def drop(self, key: Key) -> bool:
+    def drop(self, slot: int) -> bool:
         """Remove a trigger; False when it is not there."""
-        slot = self._slots.pop(key, None)
-        if slot is None:
-            return False
-        self._index.drop(slot)
-        self._rows[slot] = None
-        self._free.append(slot)
-        return True
-
-    def rows(self) -> Iterable[tuple[RowT, PriceWatch]]:
-        """Every trigger with what it watches."""
-        return ((held[1], held[2]) for held in self._rows if held is not None)
+        return self._index.drop(slot)
 
     def assets(self) -> list[str]:
         """Return the assets that some trigger watches."""
@@ -97,13 +86,13 @@ class PriceMatcher(Generic[RowT]):
         found = {asset: self._index.previous(asset) for asset in self._index.watched()}
         return {asset: price for asset, price in found.items() if price is not None}
 
-    def restore(self, previous: dict[str, int], latched: Iterable[Key]) -> None:
+    def restore(self, previous: dict[str, int], latched: Iterable[int]) -> None:
         """Put back what another owner stored: last prices, and which triggers had fired; all others are armed."""
         self._index.reset()
         for asset, price in previous.items():
             self._index.set_previous(asset, price)
-        for key in latched:
-            self.latch(key)
+        for slot in latched:
+            self.latch(slot)
 
     def match(self, ticks: Sequence[PriceTick]) -> tuple[list[PriceMatch[RowT]], list[RowT]]:
         """Take ticks in order; returns the matches in order, and the rows of triggers that could fire again meanwhile.
@@ -111,11 +100,10 @@ class PriceMatcher(Generic[RowT]):
         A trigger may be in both, and fire and come back more than once: `is_latched` says how it ended.
         """
         hits, rearmed = self._index.match([(tick.asset, tick.price) for tick in ticks])
-        found = [PriceMatch(row, watch, ticks[number]) for number, (_, row, watch) in self._held(hits)]
-        return found, [row for _, (_, row, _) in self._held(rearmed)]
+        found = [PriceMatch(slot, *self._held(slot), ticks[number]) for number, slot in hits]
+        return found, [self._held(slot)[0] for _, slot in rearmed]
 
-    def _held(self, found: list[tuple[int, int]]) -> Iterable[tuple[int, tuple[Key, RowT, PriceWatch]]]:
-        for number, slot in found:
-            held = self._rows[slot]
-            assert held is not None, "the index and the rows change together"
-            yield number, held
+    def _held(self, slot: int) -> tuple[RowT, PriceWatch]:
+        row = self._row_of(slot)
+        assert row is not None, "the index and the rows change together"
+        return row, parse_price_watch(row.payload)

@@ -49,11 +49,6 @@ class PriceWatch(msgspec.Struct, frozen=True):
         """Whether it compares with the price before."""
         return self.operation in (CROSS_UP, CROSS_DOWN)
 
-    @property
-    def is_latching(self) -> bool:
-        """Whether it stays fired until the price comes back; a plain crossing is told by the previous price alone."""
-        return not self.is_crossing or self.hysteresis > 0
-
 
 def parse_price_watch(payload: dict[str, Any]) -> PriceWatch:
     """Read the payload of a price trigger, whatever generation wrote it; raises BadInput that names the field."""

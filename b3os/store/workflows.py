@@ -59,6 +59,15 @@ class Version(msgspec.Struct, frozen=True):
     published_at: datetime | None
 
 
+class PublishedTrigger(msgspec.Struct, frozen=True):
+    """A trigger node as it is published; `pattern` is its payload compiled for the masters, or empty."""
+
+    node_id: str
+    type: str
+    payload: dict[str, Any]
+    pattern: bytes = b""
+
+
 class _Head(msgspec.Struct, frozen=True):
     version: int
     live_version: int | None
@@ -157,13 +166,13 @@ async def publish(
     org_id: str,
     workflow_id: str,
     *,
-    triggers: Sequence[tuple[str, str, dict[str, Any]]],
+    triggers: Sequence[PublishedTrigger],
     by: str,
     new_secret: Callable[[], str],
     expected_version: int | None = None,
     max_runs: int | None = None,
 ) -> Workflow:
-    """Make the newest version live; `triggers` are its (node id, type, payload). The masters see it at once.
+    """Make the newest version live with these triggers. The masters see it at once.
 
     `max_runs` is the limit that the triggers name; the workflow's own goes before it.
     """
@@ -178,10 +187,16 @@ async def publish(
         if head.cooldown_ms or limit is not None or await _is_limited(tx, org_id, workflow_id):
             limits = (head.cooldown_ms, limit, True)
             await tx.execute(_SQL["put_limits"], org_id, workflow_id, *limits)
-        nodes = [node for node, _, _ in triggers]
+        nodes = [trigger.node_id for trigger in triggers]
         await tx.execute(_SQL["drop_triggers"], org_id, workflow_id, nodes)
-        columns = (nodes, [kind for _, kind, _ in triggers], [json_text(payload) for _, _, payload in triggers])
+        columns = (
+            nodes,
+            [trigger.type for trigger in triggers],
+            [json_text(trigger.payload) for trigger in triggers],
+            [trigger.pattern for trigger in triggers],
+        )
         settings = (head.version, secret, head.cooldown_ms, limit)
+        await tx.execute(_SQL["forget_problems"], org_id, workflow_id)
         await tx.execute(_SQL["put_triggers"], org_id, workflow_id, *settings, *columns)
         return await get_workflow(tx, org_id, workflow_id)
 

@@ -152,6 +152,21 @@ class Schedule(Answer, frozen=True, kw_only=True):
     server_time: str
 
 
+class TriggerProblem(Answer, frozen=True, kw_only=True):
+    """Why a published trigger listens to nothing: `reason` is pattern, payload or trigger."""
+
+    node_id: str
+    reason: str
+    message: str
+    found_at: str
+
+
+class WorkflowInFull(Workflow, frozen=True, kw_only=True):
+    """A workflow, and what the masters cannot read of its published triggers."""
+
+    trigger_problems: list[TriggerProblem]
+
+
 class Refilled(Answer, frozen=True, kw_only=True):
     """How many runs a workflow has left."""
 

@@ -37,6 +37,7 @@ from services.api.answers import (
     Versions,
     WholeRun,
     Workflow,
+    WorkflowInFull,
 )  # fmt: skip
 
 
@@ -142,7 +143,7 @@ DESCRIBED: dict[tuple[str, str], Described] = {
         ("definition",),
         data=Verdict,
     ),
-    ("GET", "/v1/workflows/{id}"): Described("workflows", "Read a workflow.", data=Workflow),
+    ("GET", "/v1/workflows/{id}"): Described("workflows", "Read a workflow.", data=WorkflowInFull),
     ("PUT", "/v1/workflows/{id}"): Described(
         "workflows", "Change what is given; a new definition is a new version.", _CHANGE, data=Workflow
     ),

@@ -4,8 +4,11 @@ from collections.abc import Collection
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from b3os.actions.catalog import Catalog, schema_of
 from b3os.detect.catalog import TRIGGER_TYPES, check_trigger, run_limit
+from b3os.detect.patterns import compile_pattern
 from b3os.errors import BadInput, InvalidDefinition
 from b3os.ids import WORKFLOW, new_id, new_secret
 from b3os.providers import PROVIDERS
@@ -13,7 +16,8 @@ from b3os.run.builtins.catalog import BUILTINS
 from b3os.run.waits import wait_trigger
 from b3os.store import workflows as store
 from b3os.store.pool import as_org
-from b3os.workflow.definition import Definition, normalise, to_wire
+from b3os.store.triggers import problems_of as stored_problems
+from b3os.workflow.definition import Definition, Node, normalise, to_wire
 from b3os.workflow.problems import Problem
 from b3os.workflow.validation import TypeInfo, validate
 from services.api.fields import CODE, NAME_LIMIT, SMALL_LIMIT, name_of, record, text, whole
@@ -68,15 +72,25 @@ def _type_of(definition: Definition) -> str:
 def problems_of(definition: Definition, name: str, chains: Collection[int]) -> list[Problem]:
     """Validate a definition, and what its triggers listen to."""
     problems = validate(definition, TYPES, name)
+    listening: dict[tuple[str, bytes], str] = {}
     for node_id, node in definition.nodes.items():
         try:
             if node.type in TRIGGER_TYPES:
                 check_trigger(node.type, node.payload, chains)
+                first = listening.setdefault((node.type, _listens_to(node)), node_id)
+                if first != node_id:
+                    message = f"listens to the same as trigger {first!r}: every event would make two runs; remove one"
+                    problems.append(Problem("nodes", message, node_id, node_id, "payload", "trigger_duplicate"))
             elif node.type == "wait" and "{{" not in str(node.payload):
                 wait_trigger(node.payload, partial(check_trigger, chains=chains))
         except BadInput as error:
             problems.append(Problem("nodes", error.message, node_id, node_id, "payload", "trigger_invalid"))
     return problems
+
+
+def _listens_to(node: Node) -> bytes:
+    """What makes two triggers of a type the same: their pattern, however it was written, else their payload."""
+    return compile_pattern(node.type, node.payload) or msgspec.json.encode(node.payload, order="sorted")
 
 
 async def create(house: House, request: Request) -> Any:
@@ -103,7 +117,13 @@ async def create(house: House, request: Request) -> Any:
 async def get(house: House, request: Request) -> Any:
     """GET /v1/workflows/{id}"""
     async with as_org(house.pool, request.org_id) as db:
-        return shown(await store.get_workflow(db, request.org_id, request.params["id"]))
+        row = await store.get_workflow(db, request.org_id, request.params["id"])
+        problems = await stored_problems(db, request.org_id, row.id)
+    told = [
+        {"nodeId": one.node_id, "reason": one.reason, "message": one.message, "foundAt": time_text(one.found_at)}
+        for one in problems
+    ]
+    return {**shown(row), "triggerProblems": told}
 
 
 async def many(house: House, request: Request) -> Any:
@@ -155,6 +175,10 @@ async def check(house: House, request: Request) -> Any:
     return {"valid": not problems, "errors": problems}
 
 
+def _published(node_id: str, node: Node) -> store.PublishedTrigger:
+    return store.PublishedTrigger(node_id, node.type, node.payload, compile_pattern(node.type, node.payload))
+
+
 async def publish(house: House, request: Request) -> Any:
     """POST /v1/workflows/{id}/publish"""
     fields = request.fields()
@@ -166,7 +190,7 @@ async def publish(house: House, request: Request) -> Any:
         if problems:
             first = f"{problems[0].message} (node {problems[0].node_id or '-'})"
             raise InvalidDefinition(f"{len(problems)} problems, first: {first}. See details.", details=list(problems))
-        triggers = [(n, definition.nodes[n].type, definition.nodes[n].payload) for n in definition.trigger_node_ids]
+        triggers = [_published(node_id, definition.nodes[node_id]) for node_id in definition.trigger_node_ids]
         expected = whole(fields, "expectedVersion")
         row = await store.publish(
             db,
@@ -176,7 +200,7 @@ async def publish(house: House, request: Request) -> Any:
             by=request.by,
             new_secret=new_secret,
             expected_version=row.version if expected is None else expected,
-            max_runs=min((n for _, kind, p in triggers if (n := run_limit(kind, p)) is not None), default=None),
+            max_runs=min((n for t in triggers if (n := run_limit(t.type, t.payload)) is not None), default=None),
         )
     return shown(row)
 

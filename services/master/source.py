@@ -2,7 +2,9 @@
 
 A source is one place that can be read by one master at a time: a chain, the price feed, the cron shard, a mailbox. It
 is read under a lease of its name, keeps its position in a durable cursor, and admits events and cursor together. A
-family is all sources of one kind: it hears of every trigger, and says which sources are wanted.
+family is all sources of one kind: it says which trigger types it listens to and which sources are wanted. A trigger is
+known by its slot; the table has its row. Patterns are in the index before a family hears of anything, so a family is
+told only of triggers that have none.
 """
 
 from collections.abc import Collection
@@ -35,17 +37,19 @@ class Source(Protocol):
 class Family(Protocol):
     """All sources of one kind, and the triggers that listen to them."""
 
-    def put(self, row: TriggerRow) -> None:
-        """Add, replace or remove a trigger, as its row says; raises BadInput for a payload that cannot be read.
+    @property
+    def types(self) -> Collection[str]:
+        """The trigger types that it listens to."""
+        ...
 
-        Every family hears of every row, since a trigger may have changed its type.
-        """
+    def put(self, slot: int, row: TriggerRow) -> None:
+        """Add a trigger without a pattern, or replace it; raises BadInput for a payload that cannot be read."""
+        ...
+
+    def drop(self, slot: int) -> None:
+        """Forget a trigger, if it is there; the table takes it out of the index itself."""
         ...
 
     def wanted(self) -> Collection[Source]:
         """Return the sources that some trigger listens to."""
-        ...
-
-    def __len__(self) -> int:
-        """How many triggers listen."""
         ...

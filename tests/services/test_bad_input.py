@@ -167,3 +167,15 @@ async def test_a_secret_answers_only_its_own_workflow(client: Client) -> None:
     body = {"runId": client.ids["runs"], "nodeId": "root"}
     assert (await client.call("POST", inbound, body=body))[0] == 404
     assert (await client.call("POST", f"/v1/runs/{client.ids['runs']}/nodes/root/resume?secret={secret}"))[0] == 404
+
+
+async def test_two_triggers_that_listen_to_the_same_are_refused(client: Client) -> None:
+    wallet = "0x" + "ab" * 20
+    first = {"type": "eth-receive", "payload": {"chainId": 8453, "walletAddress": wallet}}
+    second = {"type": "eth-receive", "payload": {"chainId": "8453", "address": wallet.upper().replace("0X", "0x")}}
+    other = {"type": "eth-send", "payload": {"chainId": 8453, "walletAddress": wallet}}
+    definition = {"nodes": {"a": first, "b": second, "c": other}, "triggerNodeIds": ["a", "b", "c"]}
+    _, answer = await client.call(
+        "POST", "/v1/workflows/validate", client.keys["mine"], {"name": "x", "definition": definition}
+    )
+    assert [(one["code"], one["nodeId"]) for one in answer["data"]["errors"]] == [("trigger_duplicate", "b")]

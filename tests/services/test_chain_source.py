@@ -8,17 +8,17 @@ import pytest
 from b3os.chain.chains import Chain, egress_of
 from b3os.chain.rpc import Rpc
 from b3os.chain.rpc_errors import ChainUnreachable, RpcError
-from b3os.detect.matcher import Matcher
 from b3os.errors import StaleEpoch
 from b3os.net.http import GuardedClient
 from b3os.queue.broker import Broker
 from b3os.store import leases
 from b3os.store.pool import Pool, open_pool
-from b3os.store.triggers import TriggerRow
 from services.master.admit import Admitter
-from services.master.sources.chain import ChainSource
+from services.master.sources.chain import Chains, ChainSource
+from services.master.table import Table
 from tests.emulators.node import Node, Said
 from tests.store.rows import make_workflow
+from tests.trigger_records import compiled
 
 TOKEN = "0x" + "aa" * 20
 ALICE, BOB = "0x" + "a1" * 20, "0x" + "b0" * 20
@@ -42,17 +42,18 @@ class Place:
         self.http = http
         self.broker = Broker(redis_url)
         self.confirmations = confirmations
-        self.matcher: Matcher[TriggerRow] = Matcher()
+        self.table = Table()
+        admitter = Admitter(pool, self.broker)
+        self.chains = Chains([], http=http, table=self.table, admitter=admitter, pool=pool)
+        self.table.follow([self.chains])
+        #: How triggers are stored: with a pattern, or as older versions of B3OS did.
+        self.stored = compiled
         self.epoch = 0
         self.since_ms = 0
 
     async def watch(self, kind: str, payload: dict[str, Any], workflow: str = "wf_1") -> None:
         await make_workflow(self.pool, workflow)
-        self.matcher.put(
-            TriggerRow(
-                "org_a", workflow, 1, "root", kind, {"chainId": 31337, **payload}, "", 0, None, True, 1, self.since_ms
-            )
-        )
+        self.table.apply(self.stored(workflow, kind, {"chainId": 31337, **payload}, since_ms=self.since_ms))
 
     async def source(self) -> ChainSource:
         chain = Chain(id=31337, name="local", rpc_urls=(self.node.url,), confirmations=self.confirmations)
@@ -60,9 +61,13 @@ class Place:
         assert epoch is not None
         self.epoch = epoch
         rpc = Rpc(chain, self.http, now=lambda: 0.0)
-        source = ChainSource(rpc, matcher=self.matcher, admitter=Admitter(self.pool, self.broker), pool=self.pool)
-        source.since_ms = self.since_ms
-        return source
+        return ChainSource(
+            rpc,
+            table=self.table,
+            matcher=self.chains.matcher,
+            admitter=Admitter(self.pool, self.broker),
+            pool=self.pool,
+        )
 
     async def read(self, source: ChainSource, polls: int = 6) -> list[dict[str, Any]]:
         """Poll as the master does, failures included; returns every run's trigger result, oldest block first."""

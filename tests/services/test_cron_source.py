@@ -10,11 +10,12 @@ from b3os.errors import StaleEpoch
 from b3os.queue.broker import Broker
 from b3os.store import leases
 from b3os.store.pool import Pool, open_pool, transaction
-from b3os.store.triggers import TriggerRow
 from services.master.admit import Admitter
 from services.master.sources.cron import SOURCE, Cron
+from services.master.table import Table
 from tests.services.client import Client
 from tests.store.rows import make_workflow
+from tests.trigger_records import record
 
 HOUR = {"rrule": "DTSTART:20260101T000000Z\nRRULE:FREQ=HOURLY"}
 MONTH = {"rrule": "DTSTART:20260101T000000Z\nRRULE:FREQ=MONTHLY"}
@@ -26,14 +27,14 @@ class Place:
 
     def __init__(self, pool: Pool, broker: Broker) -> None:
         self.pool = pool
-        self.source = Cron(Admitter(pool, broker), pool)
+        self.table = Table()
+        self.source = Cron(Admitter(pool, broker), pool, self.table)
+        self.table.follow([self.source])
         self.now = int(time.time())
 
     async def put(self, workflow: str, payload: dict[str, object], *, since: int) -> None:
         await make_workflow(self.pool, workflow)
-        self.source.put(
-            TriggerRow("org_a", workflow, 1, "root", "cronjob", payload, "", 0, None, True, 1, since * 1000)
-        )  # fmt: skip
+        self.table.apply(record(workflow, "cronjob", payload, since_ms=since * 1000))
 
     async def fired_through(self, epoch: int, time_s: int) -> None:
         async with transaction(self.pool) as tx:

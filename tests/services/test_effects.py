@@ -164,7 +164,8 @@ async def test_a_workflow_in_its_cooldown_is_skipped(effects: Effects) -> None:
     await workflows.create_workflow(
         effects.pool, "org_a", "wf_c", name="c", definition=definition, by="u", cooldown_ms=1000
     )
-    await workflows.publish(effects.pool, "org_a", "wf_c", triggers=[("root", "manual", {})], by="u", new_secret=str)
+    trigger = workflows.PublishedTrigger("root", "manual", {})
+    await workflows.publish(effects.pool, "org_a", "wf_c", triggers=[trigger], by="u", new_secret=str)
     statuses = [(await effects.call("trigger-workflow", workflowId="wf_c", once=k))["runStatus"] for k in "ab"]
     assert statuses == ["running", "skipped"]
 

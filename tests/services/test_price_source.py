@@ -22,9 +22,11 @@ from b3os.store.pool import Pool, open_pool
 from b3os.store.triggers import TriggerRow
 from services.master.admit import Admitter
 from services.master.sources.prices import Prices
+from services.master.table import Table
 from tests.emulators.stork import SIGNER, STRANGER, Stork, quote, with_price
 from tests.reference.prices import PriceIndexModel
 from tests.store.rows import make_workflow
+from tests.trigger_records import record
 
 PLANS = Path(__file__).parent.parent / "emulators/plans"
 UNIT = 10**18
@@ -45,19 +47,26 @@ class Place:
 
     def make(self, **more: Any) -> Prices:
         settings = Settings(stork_url=self.stork.url, stork_key=self.stork.token, stork_signers=SIGNER)
-        made = Prices(settings, admitter=Admitter(self.pool, self.broker), pool=self.pool, **more)
+        self.table = Table()
+        made = Prices(settings, admitter=Admitter(self.pool, self.broker), pool=self.pool, table=self.table, **more)
+        self.table.follow([made])
         for row in self.rows:
-            made.put(row)
+            self.tell(row)
         return made
+
+    def tell(self, row: TriggerRow, *, active: bool = True) -> None:
+        """Give the source's master a row as the store reads it."""
+        kept: dict[str, Any] = {"version": row.version, "since_ms": row.active_since_ms, "active": active}
+        self.table.apply(record(row.workflow_id, row.type, row.payload, **kept))
 
     async def watch(self, workflow: str, target: Any, operation: str = "cross-up", **more: Any) -> TriggerRow:
         """Publish a price trigger, and tell the source."""
         await make_workflow(self.pool, workflow)
         payload = {"asset": "BTCUSD", "targetPrice": target, "operation": operation, **more}
         since = time.time_ns() // 10**6
-        row = TriggerRow("org_a", workflow, 1, "root", "token-price-cexes", payload, "", 0, None, True, 1, since)
+        row = TriggerRow("org_a", workflow, 1, "root", "token-price-cexes", payload, since)
         self.rows = [one for one in self.rows if one.workflow_id != workflow] + [row]
-        self.source.put(row)
+        self.tell(row)
         return row
 
     async def lease(self) -> None:
@@ -186,7 +195,7 @@ async def test_subscriptions_follow_the_triggers(place: Place) -> None:
     await place.subscribed("BTCUSD")
     eth = await place.watch("wf_2", 3000, asset="ETHUSD")
     await place.subscribed("BTCUSD", "ETHUSD")
-    place.source.put(msgspec.structs.replace(eth, active=False))
+    place.tell(eth, active=False)
     await place.subscribed("BTCUSD")
     assert [said["type"] for said in place.stork.requests] == ["subscribe", "subscribe", "unsubscribe"]
     assert place.stork.connections == 1
@@ -279,7 +288,7 @@ async def test_a_trigger_that_the_next_master_hears_of_late_does_not_fire_again(
     place.rows = place.rows[1:]
     place.source, place.owner, place.epoch = place.make(), "you", 0
     await place.subscribed("ETHUSD", connection=2)
-    place.source.put(above)
+    place.tell(above)
     await place.subscribed("BTCUSD", "ETHUSD", connection=2)
     await place.say("102", "100", "103")
     assert await place.runs() == [("wf_1", 101.0), ("wf_1", 103.0)]
@@ -307,7 +316,7 @@ async def test_a_crossing_that_began_long_before_the_trigger_is_not_its_own(plac
         await leases.write_cursor(db, "prices", place.epoch, position)
     older = await place.watch("older", 100)
     place.rows[0] = msgspec.structs.replace(older, active_since_ms=old // 10**6 - 1)
-    place.source.put(place.rows[0])
+    place.tell(place.rows[0])
     await place.watch("younger", 100)
     await place.subscribed()
     await place.say("105", "99", "106")
@@ -353,9 +362,9 @@ async def test_a_wrong_key_is_named_and_never_shown(place: Place, caplog: pytest
 
 async def test_without_a_key_the_source_is_not_wanted(place: Place) -> None:
     settings = Settings(stork_url=place.stork.url)
-    source = Prices(settings, admitter=Admitter(place.pool, place.broker), pool=place.pool)
-    source.put(await place.watch("wf_1", 100))
-    assert (len(source), list(source.wanted())) == (1, [])
+    source = Prices(settings, admitter=Admitter(place.pool, place.broker), pool=place.pool, table=place.table)
+    source.put(0, await place.watch("wf_1", 100))
+    assert list(source.wanted()) == []
     assert list(place.source.wanted()) == [place.source]
 
 
@@ -365,7 +374,7 @@ async def test_without_a_key_the_source_is_not_wanted(place: Place) -> None:
 )
 async def test_settings_that_cannot_be_meant_stop_the_start(place: Place, wrong: Settings, text: str) -> None:
     with pytest.raises(BadInput, match=text):
-        Prices(wrong, admitter=Admitter(place.pool, place.broker), pool=place.pool)
+        Prices(wrong, admitter=Admitter(place.pool, place.broker), pool=place.pool, table=place.table)
 
 
 async def test_the_silent_plan_is_survived(place: Place) -> None:
@@ -398,7 +407,7 @@ async def misfortune(place: Place, kind: str) -> None:
             await place.stork.tick({"BTCUSD": "1000"}, key=STRANGER)
         case "again":
             for row in place.rows:
-                place.source.put(msgspec.structs.replace(row, version=row.version + 1))
+                place.tell(msgspec.structs.replace(row, version=row.version + 1))
 
 
 @pytest.mark.parametrize("seed", range(6))

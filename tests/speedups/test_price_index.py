@@ -69,6 +69,11 @@ class Histories(RuleBasedStateMachine):
     def holds_the_same(self) -> None:
         assert len(self.index) == len(self.model)
         assert sorted(self.index.watched()) == sorted(self.model.watched())
+        for slot, one in self.model.thresholds.items():
+            assert self.index.has(slot, one.asset, one.operation, one.level, one.slack)
+            assert not self.index.has(slot, one.asset, one.operation, -one.level or 1, one.slack)
+            assert not self.index.has(slot, "XRPUSD", one.operation, one.level, one.slack)
+        assert [n in self.index for n in range(62)] == [n in self.model.thresholds for n in range(62)]
         assert [self.index.is_latched(n) for n in range(62)] == [self.model.is_latched(n) for n in range(62)]
         for asset in ("BTCUSD", "ETHUSD", "SOLUSD"):
             assert self.index.previous(asset) == self.model.previous(asset)

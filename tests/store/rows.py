@@ -11,5 +11,5 @@ async def make_workflow(pool: Pool, workflow: str, org: str = "org_a") -> None:
         await create_org(pool, org, name=org, slug=org, by="user_1")
     definition = {"nodes": {"root": {"type": "manual", "payload": {}}}}
     await workflows.create_workflow(pool, org, workflow, name=workflow, definition=definition, by="user_1")
-    triggers = [("root", "manual", dict[str, object]())]
+    triggers = [workflows.PublishedTrigger("root", "manual", {})]
     await workflows.publish(pool, org, workflow, triggers=triggers, by="u", new_secret=lambda: f"s-{workflow}")

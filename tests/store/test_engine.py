@@ -47,7 +47,13 @@ async def make(pool: Pool, wf: str = "wf_1", org: str = "org_a", **settings: Any
 
 async def live(pool: Pool, wf: str = "wf_1", org: str = "org_a", **more: Any) -> workflows.Workflow:
     return await workflows.publish(
-        pool, org, wf, triggers=[("root", "manual", {"a": [1]})], by="u", new_secret=lambda: f"s-{wf}", **more
+        pool,
+        org,
+        wf,
+        triggers=[workflows.PublishedTrigger("root", "manual", {"a": [1]})],
+        by="u",
+        new_secret=lambda: f"s-{wf}",
+        **more,
     )
 
 
@@ -95,27 +101,6 @@ async def test_every_tenant_table_forces_row_security(pool: Pool) -> None:
     assert open_tables == []
 
 
-async def test_feed_sees_late_commits_once(pool: Pool) -> None:
-    await make(pool)
-    rows, cursor = await triggers.read_all(pool)
-    assert [(r.workflow_id, r.payload) for r in rows] == [("wf_1", {"a": [1]})]
-    async with pool.acquire() as slow:
-        held = slow.transaction()
-        await held.start()
-        await workflows.pause(slow, "org_a", "wf_1", by="u")  # an older revision that commits last
-        await make(pool, "wf_2")
-        seen = []
-        for _ in range(3):
-            rows, cursor = await triggers.read_changes(pool, cursor)
-            seen += [(r.workflow_id, r.active) for r in rows]
-        assert seen == [("wf_2", True)]
-        await held.commit()
-    for _ in range(3):
-        rows, cursor = await triggers.read_changes(pool, cursor)
-        seen += [(r.workflow_id, r.active) for r in rows]
-    assert seen == [("wf_2", True), ("wf_1", False)]
-
-
 async def test_event_is_accepted_once_under_concurrency(pool: Pool) -> None:
     await make(pool)
     batch = [event(n) for n in range(5)]
@@ -135,13 +120,13 @@ async def test_cooldown_and_limits_hold_under_concurrency(pool: Pool) -> None:
     assert sorted(o.status for [o] in cooled) == ["accepted"] + ["cooldown"] * 7
     later = await admission.accept(pool, [event(n, "wf_c", now=1_500) for n in range(7, 9)])
     assert sorted(o.status for o in later) in (["cooldown", "duplicate"], ["accepted", "duplicate"])
-    _, cursor = await triggers.read_all(pool)
+    cursor = await triggers.read_all(pool, lambda _: None)
     limited = await asyncio.gather(*[admission.accept(pool, [event(n, "wf_m")]) for n in range(8)])
     assert sorted(o.status for [o] in limited) == ["accepted"] * 3 + ["exhausted"] * 5
     found = await workflows.get_workflow(pool, "org_a", "wf_m")
     assert (found.status, found.paused_reason, found.remain_runs) == ("paused", "max_runs_exhausted", 0)
-    rows, _ = await triggers.read_changes(pool, cursor)
-    assert [(r.workflow_id, r.active) for r in rows] == [("wf_m", False)]
+    changed, _ = await triggers.read_changes(pool, cursor)
+    assert b"wf_m" in changed
     await workflows.refill(pool, "org_a", "wf_m", remain_runs=1, by="u")
     assert [o.status for o in await admission.accept(pool, [event(20, "wf_m")])] == ["accepted"]
 

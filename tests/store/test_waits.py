@@ -9,8 +9,10 @@ import pytest
 from b3os.ids import receipt_key
 from b3os.store import admission, run_reads, runs, sweep, triggers, waits, workflows
 from b3os.store.pool import Pool, open_pool
+from b3os.store.triggers import TriggerRow
 from b3os.store.waits import WaitRow, WaitTarget
 from services.master.admit import Event, propose
+from services.master.table import Table
 from tests.store.rows import make_workflow
 from tests.store.test_engine import Record
 
@@ -42,9 +44,26 @@ async def wait(pool: Pool, run: runs.RunRow, *, wake_in_ms: int = 60_000, seq: i
     assert await runs.commit(pool, [item]) == [0]
 
 
-async def listening(pool: Pool, cursor: triggers.FeedCursor | None = None) -> list[tuple[WaitTarget | None, bool]]:
-    rows = (await triggers.read_all(pool))[0] if cursor is None else (await triggers.read_changes(pool, cursor))[0]
-    return [(row.wait, row.active) for row in rows if row.type == "evm-log"]
+class Heard:
+    """The waits that a master knows of: those at its start, and what changed since."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._table = Table()
+        self._cursor: triggers.FeedCursor | None = None
+
+    async def rows(self) -> list[TriggerRow]:
+        if self._cursor is None:
+            self._cursor = await triggers.read_all(self._pool, self._table.apply)
+        else:
+            records, self._cursor = await triggers.read_changes(self._pool, self._cursor)
+            self._table.apply(records)
+        held = [self._table.row(slot) for slot in range(len(self._table) + 10)]
+        return [row for row in held if row is not None and row.type == "evm-log"]
+
+
+async def listening(pool: Pool) -> list[WaitTarget | None]:
+    return [row.wait for row in await Heard(pool).rows()]
 
 
 async def test_of_a_thousand_answers_one_wins_and_the_rest_are_skipped(pool: Pool) -> None:
@@ -61,12 +80,14 @@ async def test_of_a_thousand_answers_one_wins_and_the_rest_are_skipped(pool: Poo
 async def test_an_answer_after_the_time_is_up_is_skipped_before_the_timer_fires_and_after(pool: Pool) -> None:
     run = await begin(pool)
     await wait(pool, run, wake_in_ms=0)
+    heard = Heard(pool)
+    assert [row.wait for row in await heard.rows()] == [WaitTarget(run.id, "w1", "")]
     assert not await runs.resume_wait(pool, "org_a", run.id, "w1", "", {})
     ready, count = await sweep.fire_due_timers(pool, 10)
     assert ([one.id for one in ready], count) == ([run.id], 1)
     assert not await runs.resume_wait(pool, "org_a", run.id, "w1", "", {})
     assert (await runs.load_records(pool, "org_a", run.id))[-1]["branch"] == "timed_out"
-    assert await listening(pool, triggers.FeedCursor(0)) == [(WaitTarget(run.id, "w1", ""), False)]
+    assert await heard.rows() == []
 
 
 async def test_a_delay_is_not_ended_by_an_answer(pool: Pool) -> None:
@@ -82,8 +103,8 @@ async def test_a_delay_is_not_ended_by_an_answer(pool: Pool) -> None:
 async def test_an_event_completes_the_waiting_node_and_begins_no_run(pool: Pool) -> None:
     run = await begin(pool)
     await wait(pool, run)
-    _, cursor = await triggers.read_all(pool)
-    (row,) = [row for row in (await triggers.read_all(pool))[0] if row.wait is not None]
+    heard = Heard(pool)
+    (row,) = await heard.rows()
     assert (row.type, row.payload, row.wait) == ("evm-log", CONFIG, WaitTarget(run.id, "w1", ""))
     assert row.active_since_ms > 0, "what happened before it waited does not end it"
     proposals = [propose(Event(row, f"evm:{n}", {"n": n}, 5)) for n in range(3)]
@@ -96,14 +117,14 @@ async def test_an_event_completes_the_waiting_node_and_begins_no_run(pool: Pool)
     assert (last["branch"], last["result"]["source"]) == ("resumed", "evm-log")
     assert await pool.fetchval("select count(*) from runs") == 1
     assert await pool.fetchval("select count(*) from timers") == 0
+    assert await heard.rows() == []
     assert await listening(pool) == []
-    assert await listening(pool, cursor) == [(WaitTarget(run.id, "w1", ""), False)]
 
 
 async def test_waits_and_starts_share_a_batch_with_the_cursor(pool: Pool) -> None:
     run = await begin(pool)
     await wait(pool, run)
-    (row,) = [row for row in (await triggers.read_all(pool))[0] if row.wait is not None]
+    (row,) = await Heard(pool).rows()
     key = receipt_key("wf_a", "root", "x")
     start = admission.Proposal("org_a", "wf_a", 1, "root", key, "run_x", "t", {}, 1)
     outcomes = await admission.accept(pool, [start, propose(Event(row, "evm:1", {}, 5)), start])
@@ -123,7 +144,7 @@ async def test_the_end_of_a_run_ends_its_listening(pool: Pool, end: str) -> None
         (again,) = await runs.claim(pool, [run.id], "w2", 60)
         item = runs.RunCommit(org_id="org_a", run_id=run.id, epoch=again.epoch, status="failure", release=True)
         assert await runs.commit(pool, [item]) == [0]
-    assert await listening(pool) == [(WaitTarget(other.id, "w1", ""), True)]
+    assert await listening(pool) == [WaitTarget(other.id, "w1", "")]
     await pool.execute("update triggers set active_since = now() - interval '2 hours'")
     assert await waits.remove_waits(pool) == 1
     assert await pool.fetchval("select count(*) from triggers where wait_run_id is not null") == 1
@@ -133,10 +154,11 @@ async def test_publishing_and_pausing_leave_waits_alone(pool: Pool) -> None:
     run = await begin(pool)
     await wait(pool, run)
     await workflows.pause(pool, "org_a", "wf_a", by="u")
-    assert await listening(pool) == [(WaitTarget(run.id, "w1", ""), True)]
+    assert await listening(pool) == [WaitTarget(run.id, "w1", "")]
     await runs.resume_wait(pool, "org_a", run.id, "w1", "", {})
     await workflows.resume(pool, "org_a", "wf_a", by="u")
-    await workflows.publish(pool, "org_a", "wf_a", triggers=[("root", "manual", {})], by="u", new_secret=str)
+    trigger = workflows.PublishedTrigger("root", "manual", {})
+    await workflows.publish(pool, "org_a", "wf_a", triggers=[trigger], by="u", new_secret=str)
     assert await listening(pool) == []
 
 

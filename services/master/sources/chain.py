@@ -24,6 +24,7 @@ from b3os.store.pool import Pool
 from b3os.store.triggers import TriggerRow
 from services.master.admit import Admitter, Event
 from services.master.sources.tokens import Tokens
+from services.master.table import Table
 
 log = logging.getLogger("b3os.master")
 
@@ -47,17 +48,16 @@ class Inconsistent(ChainUnreachable):
 class ChainSource:
     """Follows one chain under the lease `chain:<id>`."""
 
-    def __init__(self, rpc: Rpc, *, matcher: Matcher[TriggerRow], admitter: Admitter, pool: Pool) -> None:
+    def __init__(self, rpc: Rpc, *, table: Table, matcher: Matcher[TriggerRow], admitter: Admitter, pool: Pool) -> None:
         self.chain = rpc.chain
         self.name = f"chain:{rpc.chain.id}"
         self._rpc = rpc
+        self._table = table
         self._matcher = matcher
         self._admitter = admitter
         self._pool = pool
         self._tokens = Tokens(rpc)
         self._epoch: int | None = None
-        #: No trigger of this chain is older: a first read begins here.
-        self.since_ms: int | None = None
         #: (number, hash) of read blocks, oldest first; the last one is the cursor.
         self._recent: list[tuple[int, str]] = []
         self._span = FIRST_SPAN
@@ -86,7 +86,7 @@ class ChainSource:
         if target < 0:
             return self.chain.poll_s
         if epoch != self._epoch:
-            await self._begin(epoch, target, self.since_ms or 0)
+            await self._begin(epoch, target)
         last = self._recent[-1][0]
         if target <= last:
             return self.chain.poll_s
@@ -110,10 +110,10 @@ class ChainSource:
     def _position(self, newest: Header) -> dict[str, Any]:
         return {"recent": self._recent, "timeMs": newest.time_ms}
 
-    async def _begin(self, epoch: int, target: int, since_ms: int) -> None:
+    async def _begin(self, epoch: int, target: int) -> None:
         """Take up the stored cursor, or begin at the block before the oldest trigger's time."""
         stored = await read_cursor(self._pool, self.name) or {}
-        since_ms -= CLOCK_MS
+        since_ms = (self._table.since_ms(self._table.index.slots_on(self.chain.id)) or 0) - CLOCK_MS
         recent = [(int(number), str(hash_)) for number, hash_ in stored.get("recent", ())]
         if not recent or int(stored.get("timeMs", 0)) < since_ms:
             start = await self._block_before(since_ms, target)
@@ -264,28 +264,27 @@ class ChainSource:
 class Chains:
     """The configured chains, and every trigger that listens to one."""
 
-    def __init__(self, chains: Iterable[Chain], *, http: GuardedClient, admitter: Admitter, pool: Pool) -> None:
-        self._matcher: Matcher[TriggerRow] = Matcher()
-        self._sources = {
-            chain.id: ChainSource(Rpc(chain, http), matcher=self._matcher, admitter=admitter, pool=pool)
+    types = EVM_TYPES
+
+    def __init__(
+        self, chains: Iterable[Chain], *, http: GuardedClient, table: Table, admitter: Admitter, pool: Pool
+    ) -> None:
+        self.matcher: Matcher[TriggerRow] = Matcher(table.index, table.row, table.refuse_row)
+        self._sources = [
+            ChainSource(Rpc(chain, http), table=table, matcher=self.matcher, admitter=admitter, pool=pool)
             for chain in chains
-        }
+        ]
 
-    def __len__(self) -> int:
-        return len(self._matcher)
+    def put(self, slot: int, row: TriggerRow) -> None:
+        """Add or replace a trigger that has no pattern; raises BadInput."""
+        self.matcher.put(slot, row)
 
-    def put(self, row: TriggerRow) -> None:
-        """Add, replace or remove a trigger, as its row says; raises BadInput."""
-        self._matcher.put(row)
-        if row.active and row.type in EVM_TYPES:
-            source = self._sources.get(int(str(row.payload["chainId"])))
-            if source is not None:
-                since = source.since_ms
-                source.since_ms = row.active_since_ms if since is None else min(since, row.active_since_ms)
+    def drop(self, slot: int) -> None:
+        """Nothing is held here: the index has it all."""
 
     def wanted(self) -> Collection[ChainSource]:
         """Return the sources of chains that some trigger listens to."""
-        return [source for source in self._sources.values() if source.is_wanted]
+        return [source for source in self._sources if source.is_wanted]
 
 
 def _has_succeeded(receipt: Receipt | None) -> bool:

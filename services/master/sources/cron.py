@@ -13,11 +13,11 @@ from b3os import metrics
 from b3os._speedups.cron import Schedule
 from b3os.detect.cron_index import CronIndex, compute_window
 from b3os.detect.schedules import parse_missed, parse_schedule, slot_text
-from b3os.errors import BadInput
 from b3os.store.leases import read_cursor
 from b3os.store.pool import Pool
 from b3os.store.triggers import TriggerRow
 from services.master.admit import Admitter, Event
+from services.master.table import Table
 
 SOURCE = "cron"
 POLL_S = 0.1
@@ -34,29 +34,24 @@ class Cron:
     """All cron triggers, and their one source: fires due slots under the lease `cron`."""
 
     name = SOURCE
+    types = frozenset({"cronjob"})
 
-    def __init__(self, admitter: Admitter, pool: Pool) -> None:
+    def __init__(self, admitter: Admitter, pool: Pool, table: Table) -> None:
         self._admitter = admitter
         self._pool = pool
-        self._index: CronIndex[TriggerRow] = CronIndex(0)
+        self._table = table
+        self._index = CronIndex(0)
         self._epoch: int | None = None
         self._accepted_s = 0
 
-    def __len__(self) -> int:
-        return len(self._index)
+    def put(self, slot: int, row: TriggerRow) -> None:
+        """Add or replace a trigger; raises BadInput."""
+        schedule, missed = parse_schedule(row.payload), parse_missed(row.payload)
+        self._index.put(slot, schedule, since_s=-(-row.active_since_ms // 1000) - 1, missed=missed)
 
-    def put(self, row: TriggerRow) -> None:
-        """Add, replace or remove a trigger, as its row says; raises BadInput."""
-        key = (row.workflow_id, row.node_id)
-        if not row.active or row.type != "cronjob":
-            self._index.drop(key)
-            return
-        try:
-            schedule, missed = parse_schedule(row.payload), parse_missed(row.payload)
-        except BadInput:
-            self._index.drop(key)
-            raise
-        self._index.put(key, schedule, row, since_s=-(-row.active_since_ms // 1000) - 1, missed=missed)
+    def drop(self, slot: int) -> None:
+        """Forget a trigger, if it is there."""
+        self._index.drop(slot)
 
     def wanted(self) -> Collection["Cron"]:
         """Return the source itself: it is always wanted, so that its cursor moves on while nothing is scheduled."""
@@ -83,7 +78,8 @@ class Cron:
             self._accepted_s = int(cursor.get("firedThrough", 0))
             self._index.rearm(self._accepted_s)
             self._epoch = epoch
-        events = [slot_event(row, slot) for slot, row in self._index.due(now_s, BATCH)]
+        due = [(slot_s, self._table.row(slot)) for slot_s, slot in self._index.due(now_s, BATCH)]
+        events = [slot_event(row, slot_s) for slot_s, row in due if row is not None]
         through_s = self._index.through_s
         if events:
             metrics.MATCHES.labels(SOURCE).inc(len(events))

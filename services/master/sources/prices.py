@@ -18,7 +18,7 @@ import msgspec
 from b3os import metrics
 from b3os.abi.signature import parse_address
 from b3os.chain.signatures import Signers
-from b3os.detect.price_matcher import Key, PriceMatch, PriceMatcher, PriceTick
+from b3os.detect.price_matcher import PriceMatch, PriceMatcher, PriceTick
 from b3os.detect.prices import PRICE_TYPE, PriceWatch, parse_price_watch, price_number, price_text
 from b3os.errors import BadInput
 from b3os.net.websocket import Disconnected, Options, WebSocket
@@ -30,6 +30,7 @@ from b3os.store.pool import Connection, Pool
 from b3os.store.triggers import TriggerRow
 from services.master.admit import Admitter, Event
 from services.master.sources import stork
+from services.master.table import Table
 
 SOURCE = "prices"
 WAIT_S = 0.25
@@ -63,6 +64,7 @@ class Prices:
     """All price triggers, and their one source."""
 
     name = SOURCE
+    types = frozenset({PRICE_TYPE})
 
     def __init__(
         self,
@@ -70,21 +72,23 @@ class Prices:
         *,
         admitter: Admitter,
         pool: Pool,
+        table: Table,
         monotonic: Callable[[], float] = time.monotonic,
         stale_s: float = STALE_S,
     ) -> None:
         self._admitter = admitter
         self._pool = pool
+        self._table = table
         self._monotonic = monotonic
         self._stale_s = stale_s
         self._has_key = bool(settings.stork_key)
         self._signers = Signers(_accounts(settings.stork_signers or stork.PUBLIC_SIGNERS))
         self._socket = WebSocket(settings.stork_url, _options(settings), self._opened)
-        self._matcher: PriceMatcher[TriggerRow] = PriceMatcher()
+        self._matcher: PriceMatcher[TriggerRow] = PriceMatcher(table.row)
         self._epoch: int | None = None
         self._last: dict[str, PriceTick] = {}
         #: Marks of triggers that this master has not heard of yet.
-        self._marks: dict[Key, str] = {}
+        self._marks: dict[store.TriggerKey, str] = {}
         self._pending = _Pending()
         #: The last transaction failed.
         self._is_behind = False
@@ -92,20 +96,17 @@ class Prices:
         self._refused: set[tuple[str, str]] = set()
         self._heard_at = self._sent_at = self._stored_at = monotonic()
 
-    def __len__(self) -> int:
-        return len(self._matcher)
-
-    def put(self, row: TriggerRow) -> None:
-        """Add, replace or remove a trigger, as its row says; raises BadInput."""
-        key = (row.workflow_id, row.node_id)
-        if not row.active or row.type != PRICE_TYPE:
-            self._matcher.drop(key)
-            return
+    def put(self, slot: int, row: TriggerRow) -> None:
+        """Add or replace a trigger; raises BadInput."""
         if not self._has_key and not len(self._matcher):
             log.warning("price triggers wait: set B3OS_STORK_KEY")
-        self._matcher.put(key, row, row.payload)
-        if key in self._marks and self._marks.pop(key) == _mark(row, parse_price_watch(row.payload)):
-            self._matcher.latch(key)
+        self._matcher.put(slot, row.payload)
+        if self._marks and self._marks.pop(_key(row), None) == _mark(row, parse_price_watch(row.payload)):
+            self._matcher.latch(slot)
+
+    def drop(self, slot: int) -> None:
+        """Forget a trigger, if it is there."""
+        self._matcher.drop(slot)
 
     def wanted(self) -> Collection["Prices"]:
         """Return the source itself, if some trigger listens and the oracle's key is known."""
@@ -142,19 +143,18 @@ class Prices:
         stored = await store.read_latches(self._pool)
         self._pending, self._is_behind = _Pending(), False
         self._last = {asset: PriceTick(asset, int(p), at) for asset, (p, at) in position.get("prices", {}).items()}
-        self._marks = {key[1:]: mark for key, mark in stored.items()}
-        latched = [key for key, mark in self._current_marks() if self._marks.get(key) == mark]
-        for key in latched:
-            del self._marks[key]
-        self._matcher.restore({asset: tick.price for asset, tick in self._last.items()}, latched)
+        latched = {key: slot for key, mark in stored.items() if (slot := self._slot_with(key, mark)) is not None}
+        self._marks = {key: mark for key, mark in stored.items() if key not in latched}
+        self._matcher.restore({asset: tick.price for asset, tick in self._last.items()}, latched.values())
         self._epoch = epoch
 
-    def _current_marks(self) -> list[tuple[Key, str]]:
-        return [
-            ((row.workflow_id, row.node_id), _mark(row, watch))
-            for row, watch in self._matcher.rows()
-            if watch.is_latching
-        ]
+    def _slot_with(self, key: store.TriggerKey, mark: str) -> int | None:
+        """Return the slot of a trigger that is still what a mark belongs to."""
+        slot = self._table.slot_of(key)
+        if slot is None or slot not in self._matcher:
+            return None
+        row = self._table.row(slot)
+        return slot if row is not None and _mark(row, parse_price_watch(row.payload)) == mark else None
 
     def _opened(self, socket: WebSocket) -> None:
         """Subscribe a new connection to everything that is watched."""
@@ -228,7 +228,7 @@ class Prices:
         for row in rearmed:
             self._pending.marks[_key(row)] = None
         for match in matches:
-            if self._matcher.is_latched((match.row.workflow_id, match.row.node_id)):
+            if self._matcher.is_latched(match.slot):
                 self._pending.marks[_key(match.row)] = _mark(match.row, match.watch)
             if _is_its_own(match):
                 self._pending.events.append(self._event(match, plain[match.tick.asset, match.tick.at_ns]))

@@ -35,10 +35,15 @@ def ticks(*prices: int) -> list[PriceTick]:
 
 
 class Watched(PriceMatcher[Row]):
-    """A matcher that is given rows."""
+    """A matcher that is given rows; the slot of a workflow is its letter."""
+
+    def __init__(self) -> None:
+        self.known: dict[int, Row] = {}
+        super().__init__(self.known.get)
 
     def watch(self, row: Row) -> None:
-        self.put((row.workflow_id, row.node_id), row, row.payload)
+        self.known[ord(row.workflow_id)] = row
+        self.put(ord(row.workflow_id), row.payload)
 
 
 def fired(matcher: Watched, *prices: int) -> list[tuple[str, int]]:
@@ -141,8 +146,8 @@ def test_rows_come_change_and_go() -> None:
     assert fired(matcher, 101, 99) == [("a", 0), ("b", 1)]
     matcher.watch(row("a", target=50))
     assert fired(matcher, 99) == [("a", 0)], "a new target is a new threshold"
-    assert matcher.drop(("b", "root"))
-    assert not matcher.drop(("b", "root"))
+    assert matcher.drop(ord("b"))
+    assert not matcher.drop(ord("b"))
     assert fired(matcher, 200, 10) == []
     assert len(matcher) == 1
 
@@ -171,9 +176,9 @@ def test_what_another_owner_stored_is_put_back() -> None:
     for one in rows:
         first.watch(one)
     matches, _ = first.match(ticks(99, 101))
-    latched = [(match.row.workflow_id, match.row.node_id) for match in matches if match.watch.is_latching]
+    latched = [match.slot for match in matches if first.is_latched(match.slot)]
     second: Watched = Watched()
     for one in rows:
         second.watch(one)
-    second.restore(first.previous(), [*latched, ("gone", "root")])
+    second.restore(first.previous(), [*latched, ord("z")])
     assert fired(second, 125, 99, 101) == [("b", 0), ("a", 2)], "c waits for 95"
