@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from b3os.ids import receipt_key, run_id_for
-from b3os.run.handover import TYPE, payload_of
 from b3os.queue.task import Task
+from b3os.run.handover import TYPE, payload_of
 from b3os.store.admission import Limit, Proposal
 from b3os.store.triggers import TriggerRow
 from services.master.admit import Admitter
@@ -22,12 +22,12 @@ from services.worker.commit import CommitGroup
 from services.worker.runner import Runner
 from tests.simulation.faults import HEALED_S, Fault
 from tests.simulation.loop import WHO, Process, Stuck, VirtualLoop
-from tests.simulation.store import ENDED, Violation
-from tests.simulation.world import START_S, Actions, Client, Publisher, World, seams
+from tests.simulation.store import ENDED, START_S, Violation
+from tests.simulation.world import Actions, Client, Publisher, World, seams
 
 ORG = "org_sim"
 WORKERS, MASTERS = 3, 2
-EVENTS = 10
+EVENTS = 20
 #: After the faults, everything must have ended by then; the longest workflow waits 20 s.
 END_S = HEALED_S + 60.0
 #: I6, and how often it is looked at.
@@ -171,7 +171,10 @@ class Simulation:
             return engine.hands.row(run_id).epoch
 
         runner = Runner(
-            pool=client, commits=commits, actions=Actions(self.world, epoch_of), master_key=""  # type: ignore[arg-type]
+            pool=client,
+            commits=commits,
+            actions=Actions(self.world, epoch_of),
+            master_key="",  # type: ignore[arg-type]
         )
         engine = Engine(
             store=client, queue=self.world.broker(process), runner=runner, commits=commits, owner=process.name,

@@ -12,15 +12,14 @@ import msgspec
 from b3os.errors import StaleEpoch
 from b3os.store.admission import Limit, Outcome, Proposal, judge
 from b3os.store.runs import RunCommit, RunRow, Woken
-from b3os.store.sweep import LOST_AFTER_S, Look, Page, Ready
+from b3os.store.sweep import LOST_AFTER_S, TIMEOUTS, Look, Page, Ready
 
+FINAL = ("success", "failure", "skipped")
 LIVE = ("running", "waiting")
 ENDED = ("success", "partial", "failure", "cancelled")
 WINDOW = 500
-TIMEOUT = {
-    "delay": ({"status": "completed"}, None),
-    "wait": ({"status": "timed_out", "branch": "timed_out"}, "timed_out"),
-}
+#: Virtual second 0, in unix seconds.
+START_S = 1_790_000_000
 
 
 class Violation(AssertionError):
@@ -59,6 +58,7 @@ class Stored(msgspec.Struct):
     branch: str | None
     started_ms: int
     finished_ms: int | None
+    attempt: int
 
 
 class Timer(msgspec.Struct):
@@ -98,7 +98,11 @@ class ModelStore:
         return list(self.runs.values())
 
     def accept(
-        self, proposals: Sequence[Proposal], *, cursor: tuple[str, int, dict[str, Any]] | None = None
+        self,
+        proposals: Sequence[Proposal],
+        *,
+        cursor: tuple[str, int, dict[str, Any]] | None = None,
+        also: None = None,  # what other sources write beside their cursor
     ) -> list[Outcome]:
         """Receipts, runs, limits and the cursor."""
         if cursor is not None:
@@ -138,10 +142,11 @@ class ModelStore:
                 continue
             run.owner, run.epoch, run.shift, run.woken, run.status = owner, run.epoch + 1, 0, False, "running"
             run.queued_at = self.now() if run.queued_at is None else run.queued_at
+            started_at = datetime.fromtimestamp(START_S + run.started, UTC)
             taken.append(
                 RunRow(
                     run.org_id, run.id, run.workflow_id, run.version, run.status, run.node_id, run.source,
-                    carried.get(run.id, run.result), None, datetime.fromtimestamp(run.started, UTC), None, run.epoch,
+                    carried.get(run.id, run.result), None, started_at, None, run.epoch,
                 )
             )  # fmt: skip
         return taken
@@ -161,8 +166,8 @@ class ModelStore:
         before = {item.run_id: self.runs[item.run_id].status for item in batch if item.run_id in self.runs}
         for item in batch:
             run = self.runs.get(item.run_id)
-            is_current = run is not None and (run.epoch == item.epoch == newest[item.run_id] or not self.is_fenced)
-            if run is None or not is_current or before[item.run_id] not in LIVE:
+            is_current = run is not None and run.epoch == item.epoch == newest[item.run_id]
+            if run is None or (self.is_fenced and (not is_current or before[item.run_id] not in LIVE)):
                 found.append(None)
                 continue
             self._store(run, item)
@@ -172,16 +177,19 @@ class ModelStore:
     def _store(self, run: Run, item: RunCommit) -> None:
         nodes = self.nodes[run.id]
         for record in item.records:
-            key = (record.node_id, record.path, record.status != "waiting")
+            is_final = record.status in FINAL
+            key = (record.node_id, record.path, is_final)
             kept = nodes.get(key)
-            if kept is None:
+            if kept is None or (not is_final and record.attempt > kept.attempt):
                 fields = {name: getattr(record, name) for name in Stored.__struct_fields__}
                 nodes[key] = Stored(**{**fields, "seq": record.seq + run.shift})
-            elif kept.result != record.result:
+            elif is_final and kept.result != record.result:
                 raise Violation(f"I3: {run.id} {key} ran again after its result was recorded")
         for timer in item.timers:
             key3 = (run.id, timer.node_id, timer.path)
-            self.timers.setdefault(key3, Timer(timer.kind, self.now() + timer.wake_in_ms / 1000))
+            kept_timer = self.timers.get(key3)
+            if kept_timer is None or kept_timer.kind == "retry":
+                self.timers[key3] = Timer(timer.kind, self.now() + timer.wake_in_ms / 1000)
         for name, value in item.storage:
             self.storage.setdefault((run.org_id, run.workflow_id), {})[name] = value
         if item.status in ENDED:
@@ -207,6 +215,11 @@ class ModelStore:
         rows = sorted(self.nodes[run_id].values(), key=lambda row: row.seq)
         return [msgspec.structs.asdict(row) for row in rows]
 
+    def load_answers(self, org_id: str, run_id: str, waiting: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+        """The ends of nodes that a worker knows as waiting."""
+        found = [self.nodes[run_id].get((node_id, path, True)) for node_id, path in waiting]
+        return [msgspec.structs.asdict(row) for row in sorted(filter(None, found), key=lambda row: row.seq)]
+
     def load_storage(self, org_id: str, workflow_id: str) -> dict[str, Any]:
         """A workflow's storage."""
         return dict(self.storage.get((org_id, workflow_id), {}))
@@ -215,18 +228,32 @@ class ModelStore:
         """A version's definition."""
         return self.definitions[org_id, workflow_id, version]
 
-    def complete_node(self, run_id: str, node_id: str, path: str, result: Any, branch: str | None) -> Woken | None:
+    def complete_node(
+        self, run_id: str, node_id: str, path: str, result: Any, branch: str | None, status: str = "success"
+    ) -> Woken | None:
         """Complete a waiting node from outside."""
         run, nodes = self.runs[run_id], self.nodes[run_id]
         waiting = nodes.get((node_id, path, False))
         self.timers.pop((run_id, node_id, path), None)
-        if run.status not in LIVE or waiting is None or (node_id, path, True) in nodes:
+        is_waiting = waiting is not None and waiting.status == "waiting" and (node_id, path, True) not in nodes
+        if run.status not in LIVE or waiting is None or not is_waiting:
             return None
         last = max(row.seq for row in nodes.values())
         nodes[node_id, path, True] = msgspec.structs.replace(
-            waiting, seq=last + 1, status="success", result=result, branch=branch, finished_ms=int(self.now() * 1000)
-        )
-        run.status, run.woken, run.shift = "running", True, run.shift + 1
+            waiting, seq=last + 1, status=status, result=result, branch=branch,
+            finished_ms=int((START_S + self.now()) * 1000),
+        )  # fmt: skip
+        run.shift += 1
+        return self._woken(run)
+
+    def wake(self, run_id: str, node_id: str, path: str) -> Woken | None:
+        """Take a timer away that completes nothing, and let its run look at the clock."""
+        run = self.runs[run_id]
+        self.timers.pop((run_id, node_id, path), None)
+        return self._woken(run) if run.status in LIVE else None
+
+    def _woken(self, run: Run) -> Woken:
+        run.status, run.woken = "running", True
         if run.owner is None:
             run.queued_at = None
             run.queued_at = self.now() if self.room(run.org_id) else None
@@ -250,6 +277,10 @@ class ModelStore:
         self.workers.pop(owner, None)
         return self._free(mine)
 
+    def let_go(self, owner: str, run_ids: Sequence[str]) -> list[Ready]:
+        """Free some runs of an owner."""
+        return self._free([r for r in self._all() if r.id in run_ids and r.owner == owner and r.status == "running"])
+
     def _free(self, runs: Sequence[Run]) -> list[Ready]:
         for run in runs:
             run.owner, run.queued_at = None, self.now()
@@ -271,8 +302,11 @@ class ModelStore:
         due = sorted((t.due, key) for key, t in self.timers.items() if t.due <= self.now())[:limit]
         ready: dict[str, Ready] = {}
         for _, (run_id, node_id, path) in due:
-            result, branch = TIMEOUT[self.timers[run_id, node_id, path].kind]
-            woken = self.complete_node(run_id, node_id, path, result, branch)
+            kind = self.timers[run_id, node_id, path].kind
+            if kind in TIMEOUTS:
+                woken = self.complete_node(run_id, node_id, path, *TIMEOUTS[kind])
+            else:
+                woken = self.wake(run_id, node_id, path)
             if woken is not None and woken.is_queued:
                 ready[run_id] = Ready(self.runs[run_id].org_id, run_id, woken.source)
         return list(ready.values()), len(due)

@@ -7,7 +7,6 @@ wall clock) is put in its place by `seams`; everything else is passed in.
 import asyncio
 import contextlib
 import random
-import time as real_time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextvars import Context
 from types import SimpleNamespace
@@ -22,10 +21,8 @@ from services.master.sources import cron
 from services.worker import runner
 from tests.simulation.loop import WHO, Process, VirtualLoop
 from tests.simulation.queue import ModelQueue, QueueState
-from tests.simulation.store import ModelStore, Violation
+from tests.simulation.store import START_S, ModelStore, Violation
 
-#: Virtual second 0, in unix seconds.
-START_S = 1_790_000_000
 #: A lost answer is noticed after this long.
 DEADLINE_S = 2.0
 TRACE_LIMIT = 400
@@ -167,14 +164,14 @@ def seams(world: World) -> Iterator[None]:
 
     leases = SimpleNamespace(acquire=later("acquire"), renew=later("renew_leases"), release=later("release"))
     engine = SimpleNamespace(**vars(real_runs))
-    for name in ("load_records", "load_storage", "load_definition"):
+    for name in ("load_records", "load_answers", "load_storage", "load_definition"):
         setattr(engine, name, later(name))
     places: list[tuple[Any, str, Any]] = [
         (runner, "runs", engine),
         (runner, "now_ms", lambda: int(wall_s() * 1000)),
         (keeper, "leases", leases),
         (cron, "read_cursor", later("read_cursor")),
-        (cron, "time", SimpleNamespace(time=wall_s)),
+        (cron, "time", SimpleNamespace(time=wall_s, monotonic=world.loop.time)),
         (admit, "accept", later("accept")),
     ]
     before = [(module, name, getattr(module, name)) for module, name, _ in places]
@@ -185,9 +182,3 @@ def seams(world: World) -> Iterator[None]:
     finally:
         for module, name, value in before:
             setattr(module, name, value)
-
-
-def measured(act: Callable[[], Any]) -> tuple[Any, float]:
-    """Run something and say how many real seconds it took."""
-    began = real_time.perf_counter()
-    return act(), real_time.perf_counter() - began
