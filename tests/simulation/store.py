@@ -43,6 +43,7 @@ class Run(msgspec.Struct):
     shift: int = 0
     woken: bool = False
     queued_at: float | None = None
+    variables: dict[str, Any] | None = None
 
 
 class Stored(msgspec.Struct):
@@ -79,7 +80,7 @@ class ModelStore:
         self.runs: dict[str, Run] = {}
         self.nodes: dict[str, dict[tuple[str, str, bool], Stored]] = {}
         self.timers: dict[tuple[str, str, str], Timer] = {}
-        self.storage: dict[tuple[str, str], dict[str, Any]] = {}
+        self.kept: dict[tuple[str, str, str], dict[str, Any]] = {}
         self.receipts: dict[tuple[str, bytes], str | None] = {}
         self.limits: dict[str, Limit] = {}
         self.workers: dict[str, float] = {}
@@ -147,6 +148,7 @@ class ModelStore:
                 RunRow(
                     run.org_id, run.id, run.workflow_id, run.version, run.status, run.node_id, run.source,
                     carried.get(run.id, run.result), None, started_at, None, run.epoch,
+                    variables=run.variables,
                 )
             )  # fmt: skip
         return taken
@@ -190,8 +192,10 @@ class ModelStore:
             kept_timer = self.timers.get(key3)
             if kept_timer is None or kept_timer.kind == "retry":
                 self.timers[key3] = Timer(timer.kind, self.now() + timer.wake_in_ms / 1000)
-        for name, value in item.storage:
-            self.storage.setdefault((run.org_id, run.workflow_id), {})[name] = value
+        for write in item.state:
+            self.kept.setdefault((run.org_id, run.workflow_id, write.table), {})[write.key] = write.value
+        if run.variables is None:
+            run.variables = item.variables
         if item.status in ENDED:
             self._drop_timers(run.id)
         if item.status == "waiting" and run.woken:
@@ -222,7 +226,11 @@ class ModelStore:
 
     def load_storage(self, org_id: str, workflow_id: str) -> dict[str, Any]:
         """A workflow's storage."""
-        return dict(self.storage.get((org_id, workflow_id), {}))
+        return dict(self.kept.get((org_id, workflow_id, "storage"), {}))
+
+    def load_variables(self, org_id: str, workflow_id: str) -> dict[str, Any]:
+        """A workflow's persistent variables."""
+        return dict(self.kept.get((org_id, workflow_id, "variables"), {}))
 
     def load_definition(self, org_id: str, workflow_id: str, version: int) -> dict[str, Any]:
         """A version's definition."""

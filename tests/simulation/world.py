@@ -164,10 +164,11 @@ def seams(world: World) -> Iterator[None]:
 
     leases = SimpleNamespace(acquire=later("acquire"), renew=later("renew_leases"), release=later("release"))
     engine = SimpleNamespace(**vars(real_runs))
-    for name in ("load_records", "load_answers", "load_storage", "load_definition"):
+    for name in ("load_records", "load_answers", "load_definition"):
         setattr(engine, name, later(name))
     places: list[tuple[Any, str, Any]] = [
         (runner, "runs", engine),
+        (runner, "state", SimpleNamespace(load_storage=later("load_storage"), load_variables=later("load_variables"))),
         (runner, "now_ms", lambda: int(wall_s() * 1000)),
         (keeper, "leases", leases),
         (cron, "read_cursor", later("read_cursor")),
