@@ -40,7 +40,7 @@ def restore(lane: str, tasks: Sequence[Task], now_ns: int, lane_limit: int) -> C
     """Put tasks into the line whatever is left of them, unless they are in it or taken."""
     k = KEYS[lane]
     sets = [k.pending, k.active, k.lease, k.scheduled, k.retry, k.archived, k.completed]
-    return Call("restore", sets, [k.task, now_ns, lane_limit, SEARCH_LIMIT, *_messages(tasks)])
+    return Call("restore", sets, [k.task, now_ns, lane_limit, SEARCH_LIMIT, now_ns // NS, *_messages(tasks)])
 
 
 def schedule(lane: str, tasks: Sequence[Task], at_s: int) -> Call:

@@ -47,7 +47,9 @@ class Outcome(msgspec.Struct, frozen=True):
     is_queued: bool = False
 
 
-class _Limit(msgspec.Struct):
+class Limit(msgspec.Struct):
+    """The counters of a workflow with a cooldown or a run limit."""
+
     cooldown_ms: int
     remain_runs: int | None
     last_ms: int | None
@@ -136,7 +138,7 @@ async def _known(db: Connection, proposals: list[Proposal]) -> dict[tuple[str, b
     return {(row["org_id"], row["key"]): row["run_id"] for row in rows}
 
 
-def _judge(limit: _Limit | None, proposal: Proposal) -> str:
+def judge(limit: Limit | None, proposal: Proposal) -> str:
     """Say whether a limited workflow may run now, and count the run if so."""
     if limit is None or limit.status != "active":
         return "inactive" if limit is None or limit.remain_runs != 0 else "exhausted"
@@ -155,7 +157,7 @@ async def _decide_limited(db: Connection, proposals: list[Proposal]) -> list[Out
     pairs = sorted({(p.org_id, p.workflow_id) for p in proposals})
     rows = await db.fetch(_SQL["lock_limits"], [org for org, _ in pairs], [wf for _, wf in pairs])
     limits = {
-        (r["org_id"], r["workflow_id"]): _Limit(r["cooldown_ms"], r["remain_runs"], r["last_ms"], r["status"])
+        (r["org_id"], r["workflow_id"]): Limit(r["cooldown_ms"], r["remain_runs"], r["last_ms"], r["status"])
         for r in rows
     }
     known = await _known(db, proposals)  # read after the lock: whoever had it before us has committed
@@ -164,7 +166,7 @@ async def _decide_limited(db: Connection, proposals: list[Proposal]) -> list[Out
         if (p.org_id, p.receipt) in known:
             outcomes.append(Outcome(p.run_id, "duplicate"))
             continue
-        status = _judge(limits.get((p.org_id, p.workflow_id)), p)
+        status = judge(limits.get((p.org_id, p.workflow_id)), p)
         outcomes.append(Outcome(p.run_id, status))
         if status in ("accepted", "cooldown"):
             receipts.append((p.org_id, p.receipt, p.workflow_id, p.run_id if status == "accepted" else None))
@@ -180,7 +182,7 @@ async def _decide_limited(db: Connection, proposals: list[Proposal]) -> list[Out
     return [msgspec.structs.replace(o, is_queued=o.status == "accepted" and o.run_id in queued) for o in outcomes]
 
 
-async def _save(db: Connection, limits: dict[tuple[str, str], _Limit]) -> None:
+async def _save(db: Connection, limits: dict[tuple[str, str], Limit]) -> None:
     changed = [(*key, limit.remain_runs, limit.last_ms) for key, limit in limits.items() if limit.changed]
     await db.execute(_SQL["save_limits"], *[list(column) for column in zip(*changed, strict=True)])
     spent = [key for key, limit in limits.items() if limit.changed and limit.remain_runs == 0]

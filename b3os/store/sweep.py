@@ -22,7 +22,7 @@ LOST_AFTER_S = 4.0
 LEASE = "sweeper"
 
 #: What a timer of a kind completes its node with: result, branch, status. A `retry` or `deadline` only wakes its run.
-_TIMEOUT: dict[str, tuple[dict[str, Any], str | None, str]] = {
+TIMEOUTS: dict[str, tuple[dict[str, Any], str | None, str]] = {
     "delay": ({"status": "completed"}, None, "success"),
     "wait": ({"status": "timed_out", "branch": "timed_out"}, "timed_out", "success"),
     "wait_fail": (
@@ -105,8 +105,8 @@ async def fire_due_timers(pool: Pool, limit: int) -> tuple[list[Ready], int]:
         woken: dict[str, Ready] = {}
         due = [tuple(row.values()) for row in await db.fetch(_SQL["due_timers"], limit)]
         for org_id, run_id, node_id, path, kind in due:
-            if kind in _TIMEOUT:
-                found = await complete_node(db, org_id, run_id, node_id, path, *_TIMEOUT[kind])
+            if kind in TIMEOUTS:
+                found = await complete_node(db, org_id, run_id, node_id, path, *TIMEOUTS[kind])
             else:
                 found = await wake(db, org_id, run_id, node_id, path)
             if found is not None and found.is_queued:

@@ -23,7 +23,7 @@ LEASE = "watchdog"
 #: A spare may take half a minute to notice: nothing but the checks waits for it, and each renewal is a commit.
 LEASE_S = 30
 RENEW_S = 10.0
-#: Results that say nothing new are stored this often, in one statement; a change is stored at once.
+#: Results are stored this often, in one statement.
 STORE_S = 10.0
 TICK_S = 0.25
 #: Checks that run at once; an action's probe may take this long.
@@ -46,7 +46,6 @@ class Watchdog:
         self._verdicts: dict[str, Verdict] = {}
         self._schedule: Schedule | None = None
         self._results: list[HealthResult] = []
-        self._is_news = False
         self._stored = time.monotonic() - STORE_S
         self._running: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(AT_ONCE)
@@ -115,7 +114,6 @@ class Watchdog:
         took = (time.monotonic() - began) * 1000
         verdict = judge(self._verdicts.get(check.id, Verdict()), ok=not error)
         if verdict.status != self._verdicts.get(check.id, Verdict()).status:
-            self._is_news = True
             log.info("health changed", extra={"check": check.id, "status": verdict.status, "error": error})
         self._verdicts[check.id] = verdict
         self._note(check, verdict, took, error)
@@ -127,11 +125,11 @@ class Watchdog:
         self._results.append(HealthResult(check.id, check.kind, verdict.status, took_ms, detail))
 
     async def _flush(self) -> None:
-        """Store what came in, as one statement, when it is time or there is news."""
-        if not self._results or (not self._is_news and time.monotonic() - self._stored < STORE_S):
+        """Store what came in, as one statement, when it is time."""
+        if not self._results or time.monotonic() - self._stored < STORE_S:
             return
         batch, self._results = self._results, []
-        self._is_news, self._stored = False, time.monotonic()
+        self._stored = time.monotonic()
         try:
             await health.add_results(self._pool, batch)
         except BaseException:

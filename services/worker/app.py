@@ -32,6 +32,7 @@ from services.worker.commit import CommitGroup
 from services.worker.deliveries import Deliverer
 from services.worker.dispatch import ActionsClient
 from services.worker.effects.call import EffectHouse
+from services.worker.ending import end_all
 from services.worker.hands import LEASE_S, RENEW_S, Hands
 from services.worker.ports import FAILURES, EngineStore, PostgresStore, Queue
 from services.worker.presence import Presence
@@ -67,15 +68,16 @@ class Engine:
     async def serve(self) -> None:
         """Run until `stop`; leaves no lease behind."""
         async with asyncio.TaskGroup() as group:
+            committing = group.create_task(self._commits.serve())
             background = [
-                group.create_task(self._commits.serve()),
                 group.create_task(self._every(RENEW_S, self._renew)),
                 group.create_task(self._every(SWEEP_S, self.sweeper.step)),
             ]
             await self.taker.take(self.hands.room_made, self._stop)
             await self.hands.empty(self._grace_s)
-            for task in background:
-                task.cancel()
+            self._commits.close()
+            await committing
+            await end_all(background)
         await self._hand_back()
 
     async def _renew(self) -> None:
@@ -154,8 +156,7 @@ class Worker:
                 group.create_task(self._deliverer.serve()),
             ]
             await self._engine.serve()
-            for task in seen:
-                task.cancel()
+            await end_all(seen)
         await self._presence.leave()
         await self._effects.close()
         await self._http.close()

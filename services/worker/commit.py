@@ -39,6 +39,7 @@ class CommitGroup:
         self._publisher = publisher
         self._queue: deque[Waiting] = deque()
         self._arrived = asyncio.Event()
+        self._is_closing = False
 
     async def add(self, item: RunCommit, events: list[RunEvent]) -> None:
         """Make one run's commit durable, then publish its events; raises StaleEpoch when the lease is lost."""
@@ -47,9 +48,14 @@ class CommitGroup:
         self._arrived.set()
         await done
 
+    def close(self) -> None:
+        """Let `serve` end once everything is flushed and told."""
+        self._is_closing = True
+        self._arrived.set()
+
     async def serve(self) -> None:
-        """Flush for ever; a failed flush fails the runs in it, whose leases then lapse."""
-        while True:
+        """Flush until it is closed; a failed flush fails the runs in it, whose leases then lapse."""
+        while self._queue or not self._is_closing:
             await self._arrived.wait()
             self._arrived.clear()
             while self._queue:

@@ -56,6 +56,10 @@ class Hands:
         """What is in hand, for those who look on."""
         return [held.work for held in self._held.values()]
 
+    def row(self, run_id: str) -> RunRow:
+        """The claimed row of a run in hand."""
+        return self._held[run_id].row
+
     def start(self, row: RunRow, task: Task) -> None:
         """Go on with a claimed run; one that is here under an older epoch is dropped."""
         older = self._held.get(row.id)

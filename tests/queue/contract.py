@@ -142,6 +142,14 @@ class QueueContract:
         assert await queue.restore([task("a"), task("b"), task("c")]) == [False, False, True]
         assert ids(await queue.dequeue(5)) == ["b", "c"]
 
+    async def test_restore_takes_over_a_lease_that_ran_out(self, queue: Any, clock: Clock) -> None:
+        await queue.enqueue([task("a")])
+        await queue.dequeue(1)
+        clock.advance(7)
+        assert await queue.restore([task("a")]) == [True]
+        assert await queue.recover() == 0
+        assert ids(await queue.dequeue(5)) == ["a"]
+
     async def test_waiting_ends_when_something_comes(self, queue: Any) -> None:
         await queue.enqueue([task("a")])
         assert await queue.wait(20) is False

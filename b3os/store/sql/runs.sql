@@ -9,7 +9,8 @@ with free as (
       and not exists (select 1 from workers w where w.owner = r.owner and w.until > now())
     order by r.id for update skip locked
 )
-update runs r set owner = $2, epoch = r.epoch + 1, shift = 0, woken = false, status = 'running'
+update runs r set owner = $2, epoch = r.epoch + 1, shift = 0, woken = false, status = 'running',
+    queued_at = coalesce(r.queued_at, now())
 from free f where r.org_id = f.org_id and r.id = f.id
 returning r.org_id, r.id, r.workflow_id, r.workflow_version, r.status, r.trigger_node, r.trigger_source,
     case when r.id = any($3) then null else r.trigger_result end as trigger_result, r.source_run_id, r.started_at,

@@ -1,0 +1,1 @@
+"""The whole engine on a virtual clock, under faults that a seed chooses."""
