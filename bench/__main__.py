@@ -17,6 +17,7 @@ SUITES = (
     "queue",
     "idle",
     "cron",
+    "engine",
 )
 
 
