@@ -18,7 +18,7 @@ WARM = 500
 RUNS = 4000
 CONNECTIONS = 32
 ALONE = 300
-RATE, PACED = 500, 5000
+RATE, PACED = 500, 2500
 #: A loop in a loop, and one loop more: 100 x (98 + 1) + 1 nodes, and 98 + 1, as many as a run may have.
 OUTER, INNER = 100, 98
 LOOP_NODES = 10_000
@@ -77,13 +77,18 @@ def commits() -> float:
         up.fire(secret, WARM, connections=CONNECTIONS)
         up.settle()
         time.sleep(STATISTICS_S)
+        quiet = counted(up)
+        time.sleep(STATISTICS_S)
         cpu, before = up.cpu(), counted(up)
         began = time.monotonic()
         fired = up.fire(secret, RUNS, connections=CONNECTIONS)
         up.settle()
         took, after = time.monotonic() - began, up.cpu()
         time.sleep(STATISTICS_S)
-        total, written = (now - then for now, then in zip(counted(up), before, strict=True))
+        # The last wait is for the figures only, and an idle engine's statements in it belong to no run.
+        total, written = (
+            now - 2 * then + earlier for now, then, earlier in zip(counted(up), before, quiet, strict=True)
+        )
     remark(f"{RUNS / fired.took_s:,.0f} webhooks/s accepted at {CONNECTIONS} connections, {RUNS / took:,.0f} runs/s "
            f"ended; an answer p50 {percentile(fired.each_s, 0.5) * 1e3:.1f} ms, "
            f"p99 {percentile(fired.each_s, 0.99) * 1e3:.1f} ms")  # fmt: skip
