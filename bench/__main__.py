@@ -18,6 +18,7 @@ SUITES = (
     "idle",
     "cron",
     "tick",
+    "engine",
 )
 
 

@@ -3,6 +3,7 @@
 Every run of a version shares one of these. Nodes have numbers, in the order of the definition's map.
 """
 
+from functools import cached_property
 from typing import Any
 
 from b3os._speedups.dag import Cursor, Graph
@@ -26,6 +27,17 @@ class Compiled:
         if trigger_node not in self.definition.trigger_node_ids:
             raise InvalidDefinition(f"{trigger_node!r} is no trigger node of this definition: no run can begin there")
         return Cursor(self.graph, self.graph.number(trigger_node))
+
+    @cached_property
+    def uses_storage(self) -> bool:
+        """Whether a run may look at the workflow's storage; only then it has to be loaded."""
+        return any(node.type == "storage" or self._refers(number, "$storage") for number, node in enumerate(self.nodes))
+
+    def _refers(self, number: int, name: str) -> bool:
+        try:
+            return any(path[0] == name for path in self.template(number).references)
+        except ExpressionError:
+            return False  # its node fails before it reads anything
 
     def template(self, number: int) -> Template:
         """Return the parsed payload of a node; raises ExpressionError."""

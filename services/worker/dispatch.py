@@ -43,7 +43,10 @@ class ActionsClient:
         The deadline is the caller's: it is the node's.
         """
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None))
+            # How many calls there are is the hands' to say: a limit here would let runs in hand wait for each other.
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=None)
+            )
         body = msgspec.json.encode(
             {
                 "type": command.type,

@@ -100,7 +100,7 @@ class Runner:
         compiled = await self._version(row)
         stored, storage, variables = await asyncio.gather(
             no_records() if row.is_fresh else runs.load_records(self._pool, row.org_id, row.id),
-            state.load_storage(self._pool, row.org_id, row.workflow_id),
+            self._storage(row, compiled),
             self._variables(row, compiled),
         )
         scheduler = RunScheduler(
@@ -126,6 +126,10 @@ class Runner:
                 told.append(passing(row, "run_resumed", after=records[-1].seq + 1, sub=1, now_ms=now_ms()))
             return scheduler, applied(scheduler, Resume(now_ms())), told
         return scheduler, applied(scheduler, Start(now_ms())), [run_started(row, now_ms())]
+
+    async def _storage(self, row: runs.RunRow, compiled: Compiled) -> dict[str, Any]:
+        """Return the workflow's storage, empty for a version that never looks at it."""
+        return await state.load_storage(self._pool, row.org_id, row.workflow_id) if compiled.uses_storage else {}
 
     async def _variables(self, row: runs.RunRow, compiled: Compiled) -> dict[str, Any]:
         """Return the persistent variables as they were when the run began, whoever wrote them since."""

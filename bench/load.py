@@ -1,0 +1,128 @@
+"""The load generator, a process of its own: `python -m bench.load` with the JSON of `Load` as its one argument.
+
+It fires webhooks over connections that stay open, and prints the JSON of `Fired`. Requests are bytes made beforehand,
+answers are not decoded before the end, and the collector is off, so that what it costs is not taken for the engine's.
+"""
+
+import asyncio
+import gc
+import socket
+import sys
+import time
+from typing import Any
+
+import msgspec
+import redis
+import uvloop
+
+from b3os.stream.events import TERMINAL, RunEvent
+from b3os.stream.publish import stream_key
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """What to fire. `rate` a second, 0: as fast as answers come. `ops`: follow each run to its end on that Redis."""
+
+    port: int
+    secret: str
+    count: int
+    connections: int = 1
+    rate: float = 0.0
+    ops: str = ""
+
+
+class Fired(msgspec.Struct, frozen=True):
+    """Seconds from the first request to the last answer, and of each request: to its answer, or to its run's end."""
+
+    took_s: float
+    each_s: list[float]
+
+
+class RunId(msgspec.Struct, rename="camel"):
+    """What of an answer is read."""
+
+    run_id: str
+
+
+class Answer(msgspec.Struct):
+    """The answer of a webhook."""
+
+    data: RunId
+
+
+def request(load: Load, number: int) -> bytes:
+    """Make one request; its body has its number."""
+    body = b'{"n":%d}' % number
+    head = f"POST /v1/webhooks/{load.secret} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n"
+    return head.encode() + b"content-length: %d\r\n\r\n%s" % (len(body), body)
+
+
+def length_of(head: bytes) -> int:
+    """Return an answer's length; a load that is refused measures nothing."""
+    if not head.startswith(b"HTTP/1.1 20"):
+        raise RuntimeError(f"the API answered {head[:80]!r}")
+    return next(int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
+
+
+async def fire(load: Load) -> Fired:
+    """Fire from all connections; with a rate each request has its own moment, whoever sends it."""
+    loop = asyncio.get_running_loop()
+    todo = [request(load, number) for number in reversed(range(load.count))]
+    pace = 1 / load.rate if load.rate else 0.0
+    began = loop.time()
+    each: list[float] = []
+
+    async def connection() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", load.port)
+        while todo:
+            due = began + (load.count - len(todo)) * pace
+            wanted = todo.pop()
+            if due > loop.time():
+                await asyncio.sleep(due - loop.time())
+            sent = loop.time()
+            writer.write(wanted)
+            await reader.readexactly(length_of(await reader.readuntil(b"\r\n\r\n")))
+            each.append(loop.time() - sent)
+        writer.close()
+
+    await asyncio.gather(*[connection() for _ in range(load.connections)])
+    return Fired(loop.time() - began, each)
+
+
+def follow(load: Load) -> Fired:
+    """Fire one after the other; each counts until the event that is told once the end of its run is stored."""
+    ops: Any = redis.Redis(unix_socket_path=load.ops)
+    each: list[float] = []
+    began = time.perf_counter()
+    with socket.create_connection(("127.0.0.1", load.port)) as connection, connection.makefile("rb") as answers:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for number in range(load.count):
+            wanted = request(load, number)
+            sent = time.perf_counter()
+            connection.sendall(wanted)
+            head = b"".join(iter(answers.readline, b"\r\n"))
+            run_id = msgspec.json.decode(answers.read(length_of(head)), type=Answer).data.run_id
+            await_end(ops, run_id)
+            each.append(time.perf_counter() - sent)
+    return Fired(time.perf_counter() - began, each)
+
+
+def await_end(ops: Any, run_id: str) -> None:
+    """Read a run's events until its last."""
+    key, last = stream_key(run_id), "0"
+    while True:
+        for _, entries in ops.xread({key: last}, block=10_000):
+            last = entries[-1][0]
+            if msgspec.msgpack.decode(entries[-1][1][b"e"], type=RunEvent).type in TERMINAL:
+                return
+
+
+def main() -> None:
+    """Carry out the load of the command line."""
+    load = msgspec.json.decode(sys.argv[1], type=Load)
+    gc.disable()
+    fired = follow(load) if load.ops else uvloop.run(fire(load))
+    sys.stdout.write(msgspec.json.encode(fired).decode())
+
+
+if __name__ == "__main__":
+    main()

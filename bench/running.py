@@ -1,0 +1,146 @@
+"""A whole installation under load: `b3os up` in a folder of its own, its API, its database, what its processes use."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from b3os.embedded.supervisor import free_port
+from bench.load import Fired, Load
+
+TICKS_S = os.sysconf("SC_CLK_TCK")
+WAIT_S = 60.0
+QUIET = {"B3OS_LOG_LEVEL": "error"}
+
+
+class Running:
+    """One installation that is up."""
+
+    def __init__(self, folder: str, **environ: str) -> None:
+        self.folder = folder
+        self.port = free_port()
+        command = [sys.executable, "-m", "b3os.cli", "up", "--json", "--port", str(self.port), "--data-dir", folder]
+        self._up = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **QUIET, **environ})
+        assert self._up.stdout is not None
+        assert "ready" in self._up.stdout.readline()
+        self._key = ""
+
+    def stop(self) -> None:
+        """Stop everything."""
+        self._up.send_signal(signal.SIGTERM)
+        self._up.wait()
+        assert self._up.stdout is not None
+        self._up.stdout.close()
+
+    def call(self, path: str, body: dict[str, Any]) -> Any:
+        """POST to the API; returns the answer's data."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", msgspec.json.encode(body))
+        request.add_header("content-type", "application/json")
+        request.add_header("authorization", f"Bearer {self._key}")
+        with urllib.request.urlopen(request) as answer:
+            return msgspec.json.decode(answer.read())["data"]
+
+    def publish(self, nodes: dict[str, Any]) -> str:
+        """Publish a workflow of an organization of its own; returns the secret of its webhook."""
+        self._key = self._key or self.call("/v1/bootstrap", {})["apiKey"]
+        workflow = self.call("/v1/workflows", {"name": "bench", "definition": {"nodes": nodes}})
+        secret: str = self.call(f"/v1/workflows/{workflow['id']}/publish", {})["triggerSecret"]
+        return secret
+
+    def fire(self, secret: str, count: int, *, connections: int = 1, rate: float = 0.0, follow: bool = False) -> Fired:
+        """Fire webhooks from another process."""
+        ops = f"{self.folder}/ops.sock" if follow else ""
+        load = Load(port=self.port, secret=secret, count=count, connections=connections, rate=rate, ops=ops)
+        command = [sys.executable, "-m", "bench.load", msgspec.json.encode(load).decode()]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(done.stderr)
+        return msgspec.json.decode(done.stdout, type=Fired)
+
+    def ask(self, query: str, *values: Any) -> list[Any]:
+        """Read rows of the database."""
+
+        async def rows() -> list[Any]:
+            db = await asyncpg.connect(f"postgresql://b3os@/postgres?host={self.folder}")
+            try:
+                return list(await db.fetch(query, *values))
+            finally:
+                await db.close()
+
+        return asyncio.run(rows())
+
+    def settle(self) -> None:
+        """Wait until every run has ended."""
+        limit = time.monotonic() + WAIT_S
+        while self.ask("select 1 from runs where status = 'running' limit 1"):
+            if time.monotonic() > limit:
+                raise RuntimeError("runs did not end")
+            time.sleep(0.1)
+
+    def kill(self, name: str) -> None:
+        """Kill the process of a name as a machine that dies does."""
+        os.kill(next(pid for pid, found in self.processes().items() if found == name), signal.SIGKILL)
+
+    def processes(self) -> dict[int, str]:
+        """Return what runs below `b3os up`: worker, api, postgres and so on, by process id."""
+        found: dict[int, str] = {}
+        todo = [self._up.pid]
+        while todo:
+            with contextlib.suppress(OSError):
+                for task in Path(f"/proc/{todo.pop()}/task").iterdir():
+                    for pid in map(int, (task / "children").read_text().split()):
+                        todo.append(pid)
+                        found[pid] = name_of(Path(f"/proc/{pid}/cmdline").read_text())
+        return found
+
+    def cpu(self) -> dict[str, float]:
+        """Return the CPU seconds that each kind of process has used."""
+        used: dict[str, float] = {}
+        for pid, name in self.processes().items():
+            with contextlib.suppress(OSError):
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                used[name] = used.get(name, 0.0) + (int(fields[11]) + int(fields[12])) / TICKS_S
+        return used
+
+
+def name_of(command: str) -> str:
+    """Name a process after its command line."""
+    if "services." in command:
+        return command.split("services.")[1].strip("\0")
+    return "postgres" if "postgres" in command else "valkey" if "valkey" in command else "other"
+
+
+@contextlib.contextmanager
+def running(**environ: str) -> Iterator[Running]:
+    """An installation whose database notes when each transaction was committed."""
+    with tempfile.TemporaryDirectory(prefix="b3e") as folder:
+        up = Running(folder)
+        try:
+            asyncio.run(note_commits(folder))
+        finally:
+            up.stop()
+        up = Running(folder, **environ)
+        try:
+            yield up
+        finally:
+            up.stop()
+
+
+async def note_commits(folder: str) -> None:
+    """Let the database keep the time of each commit; it does so from its next start."""
+    db = await asyncpg.connect(f"postgresql://b3os@/postgres?host={folder}")
+    try:
+        await db.execute("alter system set track_commit_timestamp = on")
+    finally:
+        await db.close()
