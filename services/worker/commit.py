@@ -48,8 +48,11 @@ class CommitGroup:
         await done
 
     async def serve(self) -> None:
-        """Flush for ever; a failed flush fails the runs in it, whose leases then lapse."""
-        while True:
+        """Flush until cancelled; a failed flush fails the runs in it, whose leases then lapse."""
+        me = asyncio.current_task()
+        assert me is not None, "serve runs as a task"
+        # A cancellation that arrives inside a flush may be swallowed by a client library there: ask for it.
+        while not me.cancelling():
             await self._arrived.wait()
             self._arrived.clear()
             while self._queue:
