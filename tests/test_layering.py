@@ -36,6 +36,10 @@ RULES: dict[str, tuple[set[str], str]] = {
     "databases": (BASE, "SQLite files of organizations: no rule of the engine, and nothing of the engine's own store"),
     "store": (BASE | {"metrics"}, "SQL in, structs out; no rule of the engine lives beside the SQL"),
     "auth": (BASE | {"store"}, "who is calling, and their secrets"),
+    "inbound": (
+        BASE | {"auth", "detect", "metrics", "queue", "run", "store"},
+        "the one admission path of calls: services share it, nothing below knows it",
+    ),
     "actions": (BASE | {"abi", "net", "chain", "workflow", "metrics"}, "the framework must not know its content"),
     "providers": (BASE | {"actions", "abi", "chain", "net"}, "an action is content: spec and chain types only"),
     "health": (BASE, "rules are pure; the watchdog looks"),

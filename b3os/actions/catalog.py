@@ -16,9 +16,11 @@ class Catalog:
         self.specs: dict[str, ActionSpec] = {}
         self.connectors: dict[str, ConnectorSpec] = {}
         self._providers: dict[str, Provider] = {}
+        self._owners: dict[str, Provider] = {}
         for provider in providers:
             for connector in provider.connectors:
                 self.connectors[connector.type] = connector
+                self._owners[connector.type] = provider
             for spec in provider.actions:
                 if spec.type in self.specs or (spec.call is None) == (spec.run is None):
                     raise ValueError(f"{spec.type} is there twice, or has not exactly one of call and run")
@@ -67,7 +69,7 @@ class Catalog:
         spec = self.connectors.get(connector_type)
         if spec is None:
             raise NotFound(f"no connector type {connector_type}: see GET /v1/connector-types")
-        provider = next(p for p in self._providers.values() if spec in p.connectors)
+        provider = self._owners[connector_type]
         return {
             "type": spec.type,
             "name": spec.title,

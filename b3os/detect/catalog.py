@@ -3,24 +3,13 @@
 from collections.abc import Collection
 from typing import Any
 
-import msgspec
-
 from b3os.detect.evm import EVM_TYPES, parse_watch
 from b3os.detect.prices import OPERATIONS, PRICE_TYPE, parse_price_watch
 from b3os.detect.schedules import POLICIES, parse_missed, parse_schedule
+from b3os.detect.trigger_spec import TriggerSpec
+from b3os.detect.webhook_types import WEBHOOK_PAYLOAD, WEBHOOK_SPECS
+from b3os.detect.webhooks import WEBHOOK_TYPES, parse_webhook
 from b3os.errors import BadInput
-
-
-class TriggerSpec(msgspec.Struct, frozen=True):
-    """One trigger type and the JSON Schemas of its payload and result."""
-
-    type: str
-    name: str
-    description: str
-    payload_schema: dict[str, Any]
-    result_schema: dict[str, Any]
-    tags: tuple[str, ...] = ()
-
 
 _RESULT = {
     "type": "object",
@@ -112,7 +101,7 @@ _SPECS = (
     TriggerSpec("manual", "Manual", "Runs by hand, over the API, or by the workflow's webhook address.",
                 {"type": "object", "properties": {"inputSchema": {}}}, _RESULT, ("manual",)),
     TriggerSpec("webhook", "Webhook", "Runs when the workflow's webhook address is called.",
-                {"type": "object"}, _RESULT, ("manual",)),
+                WEBHOOK_PAYLOAD, _RESULT, ("manual",)),
     TriggerSpec("cronjob", "Schedule", "Runs at the slots of a cron schedule in a time zone, or of an RRULE.",
                 {"type": "object", "properties": {"schedule": {"type": "string"}, "cron": {"type": "string"},
                  "rrule": {"type": "string"}, "timezone": {"type": "string"},
@@ -130,6 +119,7 @@ _SPECS = (
                 {**_COIN_PAYLOAD, "required": ["chainId"]}, _COIN_RESULT, ("evm",)),
     TriggerSpec(PRICE_TYPE, "Token price", "Runs when the price of an asset crosses, exceeds or meets a target.",
                 {**_PRICE_PAYLOAD, "required": ["asset"]}, _PRICE_RESULT, ("price",)),
+    *WEBHOOK_SPECS,
 )  # fmt: skip
 
 
@@ -144,6 +134,8 @@ def check_trigger(kind: str, payload: dict[str, Any], chains: Collection[int] | 
             raise BadInput(f"chain {chain_id} is not configured: add it to B3OS_CHAINS", code=400337)
     elif kind == PRICE_TYPE:
         parse_price_watch(payload)
+    elif kind in WEBHOOK_TYPES:
+        parse_webhook(kind, payload)
 
 
 def run_limit(kind: str, payload: dict[str, Any]) -> int | None:

@@ -6,5 +6,6 @@ from b3os.providers.evm import EVM
 from b3os.providers.http import HTTP
 from b3os.providers.slack import SLACK
 from b3os.providers.telegram import TELEGRAM
+from b3os.providers.webhook import WEBHOOK
 
-PROVIDERS = (HTTP, EVM, COINGECKO, SLACK, TELEGRAM, DISCORD)
+PROVIDERS = (HTTP, EVM, COINGECKO, SLACK, TELEGRAM, DISCORD, WEBHOOK)

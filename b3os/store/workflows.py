@@ -275,18 +275,3 @@ async def list_versions(db: Db, org_id: str, workflow_id: str, *, limit: int = 2
     """Return the history, newest first."""
     rows = await db.fetch(_SQL["versions"], org_id, workflow_id, limit, offset)
     return [Version(*row.values()) for row in rows]
-
-
-class Target(msgspec.Struct, frozen=True):
-    """Where a webhook address leads: the version that runs, and its first trigger."""
-
-    org_id: str
-    workflow_id: str
-    version: int
-    node_id: str
-
-
-async def find_by_secret(db: Db, secret: str) -> Target | None:
-    """Return what a webhook secret belongs to; on the engine's role only."""
-    row = await db.fetchrow(_SQL["by_secret"], secret)
-    return None if row is None else Target(*row.values())

@@ -92,6 +92,13 @@ def arms_of(node: Node) -> frozenset[str]:
     return own | {ERROR_ARM} if node.on_error == "branch" else own
 
 
+def trigger_payload(node: Node) -> dict[str, Any]:
+    """Return what a source is told of a trigger node: its payload, and the connector beside it."""
+    if node.connector is None:
+        return node.payload
+    return {**node.payload, "connector": {"type": node.connector.type, "id": node.connector.id}}
+
+
 def parents_of(definition: Definition) -> dict[str, list[str]]:
     """Map each node to the nodes that list it in `children` or `loopBody`, in the order of the map."""
     found: dict[str, list[str]] = {node_id: [] for node_id in definition.nodes}

@@ -255,10 +255,33 @@ class Started(Answer, frozen=True, kw_only=True):
 
 
 class Fired(Answer, frozen=True, kw_only=True):
-    """What a webhook did; `runId` is null when nothing ran (cooldown, exhausted, inactive)."""
+    """What a webhook did; `runId` is null when nothing ran. `skipped`: the event is none of the trigger's."""
 
     run_id: str | None
-    status: Literal["accepted", "duplicate", "cooldown", "exhausted", "inactive"]
+    status: Literal["accepted", "duplicate", "cooldown", "exhausted", "inactive", "skipped"]
+
+
+class WebhookCall(Answer, frozen=True, kw_only=True):
+    """A call as it was received, credentials and signatures masked; `body` is null when it is not kept."""
+
+    id: str
+    workflow_id: str
+    node_id: str
+    received_at: str
+    status: Literal["accepted", "duplicate", "cooldown", "exhausted", "inactive", "skipped", "refused"]
+    reason: str
+    run_id: str | None
+    headers: dict[str, str]
+    body: Any
+    size: int
+
+
+class Rotated(Answer, frozen=True, kw_only=True):
+    """The new secret of a workflow's address, and until when the old one is taken too."""
+
+    workflow_id: str
+    trigger_secret: str
+    old_secret_until: str | None
 
 
 class Resumed(Answer, frozen=True, kw_only=True):

@@ -22,13 +22,14 @@ from services.api import (
     run_again,
     runs,
     schedules,
+    webhooks,
     workflows,
 )
 from services.api.house import House
 from services.api.limits import RateLimit
 from services.api.streams import stream
 from services.api.uses import KeyUses
-from services.api.wire import Request, read_request, send_failure, send_json, success
+from services.api.wire import Bare, Request, read_request, send_failure, send_json, success
 
 log = logging.getLogger("b3os.api")
 
@@ -86,8 +87,12 @@ ROUTES = (
     Route("POST", "/v1/runs/{id}/retry", WRITE, run_again.retry),
     Route("GET", "/v1/runs/{id}/why", READ, run_again.why),
     Route("POST", "/v1/runs/{id}/nodes/{node}/resume", MAYBE, runs.resume),
-    Route("POST", "/v1/webhooks/{secret}", ANYONE, runs.webhook),
-    Route("POST", "/v1/orgs/{org}/integrations/webhook", ANYONE, runs.org_webhook),
+    Route("POST", "/v1/webhooks/{secret}", ANYONE, webhooks.webhook),
+    Route("POST", "/v1/orgs/{org}/integrations/webhook", ANYONE, webhooks.org_webhook),
+    Route("POST", "/v1/orgs/{org}/integrations/{provider}", ANYONE, webhooks.provider),
+    Route("GET", "/v1/workflows/{id}/webhook-calls", READ, webhooks.calls),
+    Route("POST", "/v1/workflows/{id}/webhook-calls/{call}/replay", WRITE, webhooks.replay),
+    Route("POST", "/v1/workflows/{id}/rotate-secret", WRITE, webhooks.rotate),
     Route("GET", "/v1/actions", ANYONE, catalogs.actions),
     Route("GET", "/v1/actions/{type}", ANYONE, catalogs.action),
     Route("GET", "/v1/triggers", ANYONE, catalogs.triggers),
@@ -186,7 +191,10 @@ class Api:
             log.exception("request failed", extra={"path": scope["path"]})
             await send_failure(answered, B3osError("this is our fault and it is logged: try again"))
         else:
-            await send_json(answered, 200, data if route.code == BARE else success(data, route.code))
+            if isinstance(data, Bare):
+                await send_json(answered, 200, data.value)
+            else:
+                await send_json(answered, 200, data if route.code == BARE else success(data, route.code))
         finally:
             # Only our own words become labels: a client must not be able to make new ones.
             path, method = (route.path, route.method) if route else ("none", "none")

@@ -29,12 +29,14 @@ from services.api.answers import (
     Refilled,
     Resumed,
     Retried,
+    Rotated,
     Run,
     Schedule,
     Started,
     Status,
     Verdict,
     Versions,
+    WebhookCall,
     WholeRun,
     Workflow,
     WorkflowInFull,
@@ -243,6 +245,25 @@ DESCRIBED: dict[tuple[str, str], Described] = {
         {"data": _ANY, "runId": _text("Run of the waiting node"), "nodeId": _text("The waiting node")},
         query={"secret": "The workflow's trigger secret"},
         data=Received,
+    ),
+    ("POST", "/v1/orgs/{org}/integrations/{provider}"): Described(
+        "webhooks",
+        "Take a signed event of stripe, shopify, coinbase, telegram or farcaster, for one workflow or all that listen.",
+        _ANY,
+        query={"secret": "The trigger secret of one workflow; absent: every trigger whose secret signed the call"},
+        data=Received,
+    ),
+    ("GET", "/v1/workflows/{id}/webhook-calls"): Described(
+        "webhooks", "List the calls that a workflow received, newest first.", data=Page[WebhookCall]
+    ),
+    ("POST", "/v1/workflows/{id}/webhook-calls/{call}/replay"): Described(
+        "webhooks", "Take a received call again, as a new event.", {}, data=Received
+    ),
+    ("POST", "/v1/workflows/{id}/rotate-secret"): Described(
+        "webhooks",
+        "Give a workflow's address a new secret; the old one is taken for a while.",
+        {"graceSeconds": _whole("Seconds that the old secret is still taken: 86400 if absent, 604800 at most")},
+        data=Rotated,
     ),
     ("GET", "/v1/actions"): Described(
         "catalog", "List actions.", query={"summary": "true leaves schemas out"}, data=Page[Action]

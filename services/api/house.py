@@ -1,18 +1,16 @@
 """What every handler of the API shares: the pool, the queue, the streams, the stop signal."""
 
 import asyncio
-import time
 from pathlib import Path
 
 from b3os.chain.chains import load_chains
 from b3os.databases.engine import Databases
+from b3os.inbound.receive import Inbox
 from b3os.queue.broker import Broker
 from b3os.settings import Settings
 from b3os.store.pool import Pool
 from b3os.stream.follow import Follower
 from b3os.stream.publish import Publisher
-from services.api.admission import Admission
-from services.api.targets import Targets
 
 
 class House:
@@ -25,14 +23,13 @@ class House:
         self.chains = frozenset(load_chains(settings.chains))
         self.databases = Databases(Path(settings.data_dir))
         self.broker = Broker(settings.redis_ops_url, lane_limit=settings.queue_limit)
-        self.admission = Admission(pool, self.broker)
-        self.targets = Targets(pool, time.monotonic)
+        self.inbox = Inbox(pool, self.broker, settings.master_key)
         self.follower = Follower(settings.redis_ops_url)
         self.publisher = Publisher(settings.redis_ops_url)
 
     async def close(self) -> None:
         """Close what is open, the pool last."""
-        await self.admission.close()
+        await self.inbox.close()
         self.databases.close()
         await self.follower.close()
         await self.publisher.close()

@@ -1,4 +1,4 @@
-"""Runs over REST: start by hand or by webhook, list, read, cancel, retry, resume a waiting node."""
+"""Runs over REST: start by hand, list, read, cancel, retry, resume a waiting node."""
 
 import time
 from typing import Any
@@ -7,7 +7,7 @@ import msgspec
 
 from b3os.detect.catalog import webhook_result
 from b3os.errors import BadInput, InvalidDefinition, NotFound, TooMany, Unavailable
-from b3os.ids import RUN, is_run_id, new_id, receipt_key
+from b3os.ids import RUN, is_run_id, new_id
 from b3os.queue.broker import Task
 from b3os.run.frontier import head_of, open_nodes
 from b3os.run.handover import TYPE, RunTask, lane_of, payload_of
@@ -15,7 +15,6 @@ from b3os.run.records import NodeRecord, execution_state
 from b3os.run.times import rfc3339
 from b3os.run.transitions import RUN_FINAL
 from b3os.store import run_reads, runs, workflows
-from b3os.store.admission import Proposal
 from b3os.store.pool import as_org
 from b3os.stream.events import RunEvent
 from b3os.workflow.compiled import Compiled
@@ -23,9 +22,6 @@ from b3os.workflow.definition import Definition, normalise
 from services.api.fields import CODE, SMALL_LIMIT, text, whole
 from services.api.house import House
 from services.api.wire import Request, page_of, time_text
-
-#: Headers that a workflow never sees: they carry credentials.
-HIDDEN_HEADERS = frozenset({"authorization", "cookie", "x-api-key"})
 
 
 def now_ms() -> int:
@@ -102,51 +98,6 @@ async def start(house: House, request: Request) -> Any:
     task = RunTask(request.org_id, run_id, row.id, row.shown_version, result)
     await hand_over(house, task, "manual", is_queued=is_queued)
     return {"runId": run_id}
-
-
-async def webhook(house: House, request: Request) -> Any:
-    """POST /v1/webhooks/{secret}"""
-    target = await house.targets.of(request.params["secret"])
-    if target is None:
-        raise NotFound("no workflow has this webhook address: check it, or publish the workflow")
-    return await _fire(house, request, target, request.json())
-
-
-async def org_webhook(house: House, request: Request) -> Any:
-    """POST /v1/orgs/{org}/integrations/webhook"""
-    target = await house.targets.of(request.first("secret"))
-    if target is None or target.org_id != request.params["org"]:
-        raise NotFound("no workflow of this organization has this secret")
-    fields = request.fields()
-    run_id, node = text(fields, "runId"), text(fields, "nodeId")
-    if run_id and node:
-        await _check_workflow(house, target, run_id)
-        answer = await _resume(house, target.org_id, run_id, node, fields)
-        return {**answer, "eventId": new_id("evt"), "runIds": [run_id]}
-    fired = await _fire(house, request, target, fields.get("data", fields))
-    return {"action": "triggered", "eventId": new_id("evt"), "reason": "", "runIds": [fired["runId"]]}
-
-
-async def _fire(house: House, request: Request, target: workflows.Target, body: Any) -> dict[str, Any]:
-    house.broker.check_room()
-    headers = {k: v for k, v in request.headers.items() if k not in HIDDEN_HEADERS}
-    identity = headers.get("idempotency-key") or new_id("req")
-    at = now_ms()
-    outcome = await house.admission.admit(
-        Proposal(
-            org_id=target.org_id,
-            workflow_id=target.workflow_id,
-            version=target.version,
-            node_id=target.node_id,
-            receipt=receipt_key(target.workflow_id, target.node_id, f"webhook:{identity}"),
-            run_id=new_id(RUN),
-            source="webhook",
-            result=webhook_result(body, headers, rfc3339(at)),
-            now_ms=at,
-        )
-    )
-    known = outcome.run_id if outcome.status in ("accepted", "duplicate") else None
-    return {"runId": known, "status": outcome.status}
 
 
 async def many(house: House, request: Request) -> Any:
@@ -229,22 +180,20 @@ async def resume(house: House, request: Request) -> Any:
     if request.principal is not None:
         async with as_org(house.pool, request.org_id) as db:
             await run_reads.get_run(db, request.org_id, run_id)
-        return await _resume(house, request.org_id, run_id, node, request.fields())
-    target = await house.targets.of(request.first("secret"))
-    if target is None:
-        raise NotFound("the run was not found: check its id and the secret")
-    await _check_workflow(house, target, run_id)
-    return await _resume(house, target.org_id, run_id, node, request.fields())
+        return await resume_node(house, request.org_id, run_id, node, request.fields())
+    (target, *_) = await house.inbox.targets(request.first("secret"))
+    await check_workflow(house, target.org_id, target.workflow_id, run_id)
+    return await resume_node(house, target.org_id, run_id, node, request.fields())
 
 
-async def _check_workflow(house: House, target: workflows.Target, run_id: str) -> None:
+async def check_workflow(house: House, org_id: str, workflow_id: str, run_id: str) -> None:
     """Raise NotFound for a run of another workflow than the one whose secret was given."""
-    run = await run_reads.get_run(house.pool, target.org_id, run_id)
-    if run.workflow_id != target.workflow_id:
+    run = await run_reads.get_run(house.pool, org_id, run_id)
+    if run.workflow_id != workflow_id:
         raise NotFound("the run was not found: check its id and the secret")
 
 
-async def _resume(house: House, org_id: str, run_id: str, node: str, fields: dict[str, Any]) -> dict[str, Any]:
+async def resume_node(house: House, org_id: str, run_id: str, node: str, fields: dict[str, Any]) -> dict[str, Any]:
     context = fields.get("forEachContext") or {}
     stack = context.get("stack", []) if isinstance(context, dict) else []
     try:

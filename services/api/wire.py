@@ -76,6 +76,12 @@ class Request(msgspec.Struct, kw_only=True):
         return [one for value in self.query.get(name, []) for one in value.split(",") if one]
 
 
+class Bare(msgspec.Struct, frozen=True):
+    """An answer that leaves its envelope out, since a service outside expects it so."""
+
+    value: Any
+
+
 async def read_request(scope: Any, receive: Any) -> Request:
     """Read a request up to the body limit; raises TooLarge."""
     headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}

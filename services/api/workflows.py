@@ -15,9 +15,10 @@ from b3os.providers import PROVIDERS
 from b3os.run.builtins.catalog import BUILTINS
 from b3os.run.waits import wait_trigger
 from b3os.store import workflows as store
+from b3os.store.connectors import get_connector
 from b3os.store.pool import as_org
 from b3os.store.triggers import problems_of as stored_problems
-from b3os.workflow.definition import Definition, Node, normalise, to_wire
+from b3os.workflow.definition import Definition, Node, normalise, to_wire, trigger_payload
 from b3os.workflow.problems import Problem
 from b3os.workflow.validation import TypeInfo, validate
 from services.api.fields import CODE, NAME_LIMIT, SMALL_LIMIT, name_of, record, text, whole
@@ -76,7 +77,7 @@ def problems_of(definition: Definition, name: str, chains: Collection[int]) -> l
     for node_id, node in definition.nodes.items():
         try:
             if node.type in TRIGGER_TYPES:
-                check_trigger(node.type, node.payload, chains)
+                check_trigger(node.type, trigger_payload(node), chains)
                 first = listening.setdefault((node.type, _listens_to(node)), node_id)
                 if first != node_id:
                     message = f"listens to the same as trigger {first!r}: every event would make two runs; remove one"
@@ -90,7 +91,7 @@ def problems_of(definition: Definition, name: str, chains: Collection[int]) -> l
 
 def _listens_to(node: Node) -> bytes:
     """What makes two triggers of a type the same: their pattern, however it was written, else their payload."""
-    return compile_pattern(node.type, node.payload) or msgspec.json.encode(node.payload, order="sorted")
+    return compile_pattern(node.type, node.payload) or msgspec.json.encode(trigger_payload(node), order="sorted")
 
 
 async def create(house: House, request: Request) -> Any:
@@ -176,7 +177,7 @@ async def check(house: House, request: Request) -> Any:
 
 
 def _published(node_id: str, node: Node) -> store.PublishedTrigger:
-    return store.PublishedTrigger(node_id, node.type, node.payload, compile_pattern(node.type, node.payload))
+    return store.PublishedTrigger(node_id, node.type, trigger_payload(node), compile_pattern(node.type, node.payload))
 
 
 async def publish(house: House, request: Request) -> Any:
@@ -190,7 +191,11 @@ async def publish(house: House, request: Request) -> Any:
         if problems:
             first = f"{problems[0].message} (node {problems[0].node_id or '-'})"
             raise InvalidDefinition(f"{len(problems)} problems, first: {first}. See details.", details=list(problems))
-        triggers = [_published(node_id, definition.nodes[node_id]) for node_id in definition.trigger_node_ids]
+        roots = [(node_id, definition.nodes[node_id]) for node_id in definition.trigger_node_ids]
+        triggers = [_published(node_id, node) for node_id, node in roots]
+        for _, node in roots:
+            if node.connector is not None and node.connector.id:
+                await get_connector(db, request.org_id, node.connector.id)
         expected = whole(fields, "expectedVersion")
         row = await store.publish(
             db,

@@ -17,12 +17,20 @@ class Client:
         self.headers: dict[bytes, bytes] = {}
 
     async def call(
-        self, method: str, path: str, key: str = "", body: Any = None, raw: bytes | None = None
+        self,
+        method: str,
+        path: str,
+        key: str = "",
+        body: Any = None,
+        raw: bytes | None = None,
+        headers: dict[str, str] | None = None,
     ) -> tuple[int, Any]:
         """One call with a JSON body, or a raw one; returns status and answer."""
-        headers = [(b"authorization", f"Bearer {key}".encode()), (b"user-agent", b"test")] if key else []
+        sending = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+        if key:
+            sending += [(b"authorization", f"Bearer {key}".encode()), (b"user-agent", b"test")]
         path, _, query = path.partition("?")
-        scope = {"type": "http", "method": method, "path": path, "query_string": query.encode(), "headers": headers,
+        scope = {"type": "http", "method": method, "path": path, "query_string": query.encode(), "headers": sending,
                  "client": ("127.0.0.1", 9)}  # fmt: skip
         sent: list[dict[str, Any]] = []
         text = raw if raw is not None else (msgspec.json.encode(body) if body is not None else b"")

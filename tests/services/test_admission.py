@@ -7,10 +7,10 @@ import asyncpg
 import pytest
 
 from b3os.ids import receipt_key
+from b3os.inbound.admission import Admission
 from b3os.queue.broker import Broker
 from b3os.store.admission import Proposal
 from b3os.store.pool import Pool, open_pool
-from services.api.admission import Admission
 from tests.store.rows import make_workflow
 
 

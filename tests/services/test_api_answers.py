@@ -19,6 +19,7 @@ from services.api.descriptions import DESCRIBED
 from services.api.house import House
 from services.api.openapi import document
 from services.worker.app import Worker
+from tests.emulators.senders import SAMPLES, SECRETS, sign
 from tests.services.client import Client
 
 TOLD = [(r.method, r.path) for r in ROUTES if DESCRIBED[r.method, r.path].data is not None]
@@ -111,6 +112,7 @@ async def workflows(story: Story) -> tuple[str, str]:
     await story.ask("POST", f"{path}/refill", {"remainRuns": 5})
     for read in (path, f"{path}/versions", "/v1/workflows"):
         await story.ask("GET", read)
+    live = await story.ask("POST", f"{path}/rotate-secret")
     other = await story.ask("POST", "/v1/workflows", {"name": "o", "definition": WAITING})
     await story.ask("DELETE", f"/v1/workflows/{other['id']}")
     await story.ask("POST", f"/v1/workflows/{other['id']}/unarchive")
@@ -123,6 +125,9 @@ async def workflows(story: Story) -> tuple[str, str]:
 async def runs(story: Story, client: Client, workflow_id: str, secret: str) -> None:
     fired = await story.ask("POST", f"/v1/webhooks/{secret}", {"a": 1})
     run = f"/v1/runs/{fired['runId']}"
+    calls = f"/v1/workflows/{workflow_id}/webhook-calls"
+    (call,) = (await story.ask("GET", calls))["items"]
+    await story.ask("POST", f"{calls}/{call['id']}/replay")
     await story.until(run, "waiting")
     await story.ask("GET", f"{run}/why")
     await story.ask("POST", f"{run}/nodes/hold/resume", {"data": {"b": 2}})
@@ -160,6 +165,15 @@ async def state(story: Story, client: Client, house: House) -> None:
     await story.ask("POST", "/v1/outbound-webhook/deliveries/whd_1/retry")
 
 
+async def signed(story: Story, client: Client) -> None:
+    root = {"type": "telegram-channel", "payload": {"signingSecret": SECRETS["telegram"]}}
+    made = await story.ask("POST", "/v1/workflows", {"name": "s", "definition": {"nodes": {"root": root}}})
+    await story.ask("POST", f"/v1/workflows/{made['id']}/publish")
+    path, headers = f"/v1/orgs/{client.ids['orgs']}/integrations/telegram", sign("telegram", b"")
+    _, answer = await client.call("POST", path, body=SAMPLES["telegram"], headers=headers)
+    story.answers["POST", "/v1/orgs/{org}/integrations/{provider}"] = [answer]
+
+
 async def rest(story: Story) -> None:
     secret = {"name": "c", "type": "discord", "description": "d", "data": {"botToken": "d" * 40}}
     connector = f"/v1/connectors/{(await story.ask('POST', '/v1/connectors', secret))['id']}"
@@ -177,6 +191,7 @@ async def test_answers_are_what_the_document_promises(client: Client, house: Hou
     workflow_id, secret = await workflows(story)
     await runs(story, client, workflow_id, secret)
     await state(story, client, house)
+    await signed(story, client)
     await rest(story)
     assert set(TOLD) == set(story.answers), "the story asks every route"
     shapes = document()

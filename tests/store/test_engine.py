@@ -10,7 +10,7 @@ import pytest
 from b3os.errors import BadInput, Conflict, NotFound, StaleEpoch
 from b3os.ids import receipt_key
 from b3os.run.builtins.state import StateWrite
-from b3os.store import admission, leases, run_reads, runs, state, sweep, triggers, workflows
+from b3os.store import admission, leases, run_reads, runs, state, sweep, triggers, webhooks, workflows
 from b3os.store.migrate import MIGRATIONS, migrate, pending
 from b3os.store.orgs import create_org
 from b3os.store.pool import Pool, as_org, open_pool
@@ -239,6 +239,7 @@ async def test_publish_checks_the_version(pool: Pool) -> None:
     assert (await live(pool, expected_version=2)).live_version == 2
     back = await workflows.rollback(pool, "org_a", "wf_1", 1, by="u")
     assert (back.version, len(await workflows.list_versions(pool, "org_a", "wf_1"))) == (3, 3)
-    assert await workflows.find_by_secret(pool, "s-wf_1") == workflows.Target("org_a", "wf_1", 2, "root")
+    (target,) = await webhooks.targets_of_secret(pool, "s-wf_1")
+    assert (target.org_id, target.workflow_id, target.version, target.node_id) == ("org_a", "wf_1", 2, "root")
     assert (await workflows.archive(pool, "org_a", "wf_1", by="u")).status == "archived"
     assert await workflows.list_workflows(pool, "org_a") == []

@@ -75,12 +75,6 @@ select remain_runs from workflow_limits where org_id = $1 and workflow_id = $2;
 -- name: versions
 select version, name, created_by, created_at, published_at from workflow_versions
 where org_id = $1 and workflow_id = $2 order by version desc limit $3 offset $4;
--- name: by_secret
-select w.org_id, w.id, v.version, coalesce(v.definition -> 'triggerNodeIds' ->> 0, 'root') as node_id
-from workflows w
-join workflow_versions v on v.org_id = w.org_id and v.workflow_id = w.id
-    and v.version = coalesce(w.live_version, w.version)
-where w.trigger_secret = $1 and w.status <> 'archived';
 -- name: live_triggers
 select node_id, type, payload, version from triggers
 where org_id = $1 and workflow_id = $2 and active and wait_run_id is null order by node_id;

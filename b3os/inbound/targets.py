@@ -5,31 +5,31 @@ Only where a call goes is remembered. Whether the workflow takes it is decided w
 
 from collections.abc import Callable
 
-from b3os.store import workflows
+from b3os.store import webhooks
 from b3os.store.pool import Pool
-from b3os.store.workflows import Target
+from b3os.store.webhooks import Target
 
 FRESH_S = 0.1
 LIMIT = 10_000
 
 
 class Targets:
-    """Targets by secret; `now` is monotonic seconds."""
+    """Trigger nodes by secret; `now` is monotonic seconds."""
 
     def __init__(self, pool: Pool, now: Callable[[], float]) -> None:
         self._pool = pool
         self._now = now
-        self._known: dict[str, tuple[float, Target]] = {}
+        self._known: dict[str, tuple[float, list[Target]]] = {}
 
-    async def of(self, secret: str) -> Target | None:
-        """Return what a secret belongs to; an unknown one is asked for each time."""
+    async def of(self, secret: str) -> list[Target]:
+        """Return the trigger nodes behind a secret; an unknown one is asked for each time."""
         found = self._known.get(secret)
         if found is not None and self._now() - found[0] < FRESH_S:
             return found[1]
-        target = await workflows.find_by_secret(self._pool, secret)
+        targets = await webhooks.targets_of_secret(self._pool, secret)
         self._known.pop(secret, None)
-        if target is not None:
+        if targets:
             if len(self._known) >= LIMIT:
                 self._known.pop(next(iter(self._known)))
-            self._known[secret] = (self._now(), target)
-        return target
+            self._known[secret] = (self._now(), targets)
+        return targets

@@ -19,7 +19,7 @@ from b3os.run.handover import TYPE, lane_of, payload_of
 from b3os.store.admission import Outcome, Proposal, accept
 from b3os.store.pool import Pool
 
-log = logging.getLogger("b3os.api")
+log = logging.getLogger("b3os.inbound")
 
 #: Proposals in one transaction; more gains nothing.
 BATCH_LIMIT = 200
