@@ -228,8 +228,12 @@ def _is_signed(target: Target) -> bool:
 
 
 def decoded(call: Call) -> Any:
-    """Decode a body: JSON, or a form where its type says so; an empty one is {}."""
-    if call.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+    """Decode a body: JSON, or a form where its type says so; an empty one is {}.
+
+    `curl -d` calls everything a form: what begins as JSON is JSON.
+    """
+    is_form = call.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+    if is_form and call.body.lstrip()[:1] not in (b"{", b"["):
         try:
             return dict(parse_qsl(call.body.decode(), keep_blank_values=True, max_num_fields=1000))
         except ValueError as error:
