@@ -6,8 +6,8 @@ from typing import Any
 
 from b3os.detect.patterns import compile_pattern
 
-#: text, text, text, text, int4, timestamptz, bool, bytea, jsonb
-OIDS = (25, 25, 25, 25, 23, 1184, 16, 17, 3802)
+#: text, text, text, text, int4, timestamptz, bool, bytea, jsonb, text
+OIDS = (25, 25, 25, 25, 23, 1184, 16, 17, 3802, 25)
 
 
 def packed_record(columns: list[bytes | None]) -> bytes:
@@ -28,6 +28,7 @@ def record(
     since_ms: int = 0,
     active: bool = True,
     pattern: bytes = b"",
+    wait: tuple[str, str, str] | None = None,
 ) -> bytes:
     """One row; without a pattern it has its payload."""
     since = (since_ms - 946_684_800_000) * 1000
@@ -39,6 +40,7 @@ def record(
             bytes([active]),
             pattern,
             None if pattern else b"\x01" + json.dumps({} if payload is None else payload).encode(),
+            None if wait is None else json.dumps(wait).encode(),
         ]
     )
 

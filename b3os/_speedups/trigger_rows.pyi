@@ -10,7 +10,7 @@ class Changes:
     @property
     def slots(self) -> list[int]: ...
 
-Fields = tuple[str, str, str, str, int, int, bytes | None, bytes | None]
+Fields = tuple[str, str, str, str, int, int, bytes | None, bytes | None, bytes | None]
 
 class TriggerRows:
     def __init__(self) -> None: ...

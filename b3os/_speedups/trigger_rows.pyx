@@ -1,6 +1,6 @@
 """The triggers that a master holds, in C memory: one block of bytes for each, found by slot or by name.
 
-Rows arrive as PostgreSQL writes them, `record_send` of nine columns one after the other, and a row that says what is
+Rows arrive as PostgreSQL writes them, `record_send` of ten columns one after the other, and a row that says what is
 held already changes nothing. Nothing becomes a Python object until somebody asks for a slot. A slot stays a trigger's
 own for as long as it is held; one that was freed is used again by a later batch, never by the same.
 
@@ -24,7 +24,7 @@ cdef extern from *:
     uint32_t b3_be32(const uint8_t*) nogil
 
 cdef enum:
-    ORG, WORKFLOW, NODE, TYPE, VERSION, SINCE, ACTIVE, PATTERN, PAYLOAD, FIELDS
+    ORG, WORKFLOW, NODE, TYPE, VERSION, SINCE, ACTIVE, PATTERN, PAYLOAD, WAIT, FIELDS
 
 cdef uint32_t NONE = 0xFFFFFFFF
 
@@ -42,11 +42,12 @@ cdef struct Held:
     uint32_t workflow
     uint32_t node
     uint32_t data  # bytes of the pattern, or of the payload
+    uint32_t wait  # bytes that say which waiting node an event completes; 0: an event begins a run
     bint compiled  # data is a pattern
 
 
 cdef inline uint8_t* text_of(Held* held) noexcept nogil:
-    """Organization, workflow, node and data, one after the other, behind the head."""
+    """Organization, workflow, node, data and wait, one after the other, behind the head."""
     return <uint8_t*>held + sizeof(Held)
 
 
@@ -306,7 +307,7 @@ cdef class TriggerRows:
 
     def get(self, slot):
         """Return (organization, workflow, node, type, version, active since in ms since 1970, pattern or None,
-        payload's JSON or None) of a slot, or None when it is free."""
+        payload's JSON or None, wait or None) of a slot, or None when it is free."""
         cdef Held* held
         cdef const char* text
         if not 0 <= slot < self.count:
@@ -325,6 +326,7 @@ cdef class TriggerRows:
             held.since // 1000 + 946684800000,
             data if held.compiled else None,
             None if held.compiled else data,
+            PyBytes_FromStringAndSize(text + name_size(held) + held.data, held.wait) if held.wait else None,
         )
 
     def since(self, slot):
@@ -426,14 +428,16 @@ cdef inline bint says_the_same(Held* held, const Part* parts, const Part* data, 
         and held.since == since_of(parts)
         and held.compiled == (data == &parts[PATTERN])
         and held.data == <uint32_t>max(data.size, 0)
+        and held.wait == <uint32_t>max(parts[WAIT].size, 0)
         and not memcmp(text_of(held) + name_size(held), data.at, held.data)
+        and not memcmp(text_of(held) + name_size(held) + held.data, parts[WAIT].at, held.wait)
     )
 
 
 cdef Held* make_row(const Part* parts, const Part* data, uint32_t type_) except NULL:
-    cdef uint32_t size = max(data.size, 0)
+    cdef uint32_t size = max(data.size, 0), wait = max(parts[WAIT].size, 0)
     cdef size_t name = <size_t>parts[ORG].size + parts[WORKFLOW].size + parts[NODE].size
-    cdef Held* held = <Held*>malloc(sizeof(Held) + name + size)
+    cdef Held* held = <Held*>malloc(sizeof(Held) + name + size + wait)
     cdef uint8_t* text
     if held == NULL:
         raise MemoryError("the held triggers cannot grow")
@@ -444,17 +448,19 @@ cdef Held* make_row(const Part* parts, const Part* data, uint32_t type_) except 
     held.workflow = parts[WORKFLOW].size
     held.node = parts[NODE].size
     held.data = size
+    held.wait = wait
     held.compiled = data == &parts[PATTERN]
     text = text_of(held)
     memcpy(text, parts[ORG].at, held.org)
     memcpy(text + held.org, parts[WORKFLOW].at, held.workflow)
     memcpy(text + held.org + held.workflow, parts[NODE].at, held.node)
     memcpy(text + name, data.at, size)
+    memcpy(text + name + size, parts[WAIT].at, wait)
     return held
 
 
 cdef inline size_t row_size(const Held* held) noexcept nogil:
-    return sizeof(Held) + name_size(held) + held.data
+    return sizeof(Held) + name_size(held) + held.data + held.wait
 
 
 cdef int append_pattern(bytearray out, uint32_t slot, const Part* data) except -1:

@@ -27,6 +27,7 @@ READY_ROWS = 8192
 NAMED = 10_000
 
 _payload = msgspec.json.Decoder(dict[str, Any])
+_wait = msgspec.json.Decoder(tuple[str, str, str])
 
 
 class Quarantined(msgspec.Struct, frozen=True):
@@ -101,30 +102,40 @@ class Table:
 
     def _put(self, slot: int, family: Family) -> None:
         try:
-            row = self.row(slot)
+            row = self._decoded(slot)  # not kept: most rows are never hit
             if row is not None:
                 family.put(slot, row)
         except BadInput as error:
-            self.index.drop(slot)
-            family.drop(slot)
-            self.refuse(slot, "payload", error.message)
+            self._refuse_put(slot, family, error.message)
+        except Exception as error:  # whatever one tenant's row brings about, the others' triggers must go on
+            log.exception("trigger broke its family")
+            self._refuse_put(slot, family, f"{type(error).__name__}: publish again, and tell us if it stays")
+
+    def _refuse_put(self, slot: int, family: Family, message: str) -> None:
+        self.index.drop(slot)
+        family.drop(slot)
+        self.refuse(slot, "payload", message)
 
     def row(self, slot: int) -> TriggerRow | None:
         """Return the trigger of a slot, or None when it is gone; raises BadInput when its payload is no object."""
         row = self._ready.get(slot)
         if row is not None:
             return row
+        row = self._decoded(slot)
+        if row is not None:
+            if len(self._ready) >= READY_ROWS:
+                self._ready.pop(next(iter(self._ready)))
+            self._ready[slot] = row
+        return row
+
+    def _decoded(self, slot: int) -> TriggerRow | None:
         fields = self._rows.get(slot)
         if fields is None:
             return None
-        org_id, workflow_id, node_id, kind, version, since_ms, pattern, raw = fields
-        payload = _object(raw) if pattern is None else {}
-        wait = WaitTarget(*payload.pop("$wait")) if "$wait" in payload else None
-        row = TriggerRow(org_id, workflow_id, version, node_id, kind, payload, since_ms, pattern or b"", wait)
-        if len(self._ready) >= READY_ROWS:
-            self._ready.pop(next(iter(self._ready)))
-        self._ready[slot] = row
-        return row
+        org_id, workflow_id, node_id, kind, version, since_ms, pattern, payload, wait = fields
+        wanted = _object(payload) if pattern is None else {}
+        waiting = None if wait is None else WaitTarget(*_wait.decode(wait))
+        return TriggerRow(org_id, workflow_id, version, node_id, kind, wanted, since_ms, pattern or b"", waiting)
 
     def since_ms(self, slots: Sequence[int]) -> int | None:
         """Return since when the oldest of some triggers is active."""

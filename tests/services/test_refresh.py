@@ -11,6 +11,7 @@ from b3os.errors import BadInput
 from b3os.store import triggers, workflows
 from b3os.store.pool import Pool, open_pool
 from b3os.store.triggers import TriggerRow
+from b3os.store.waits import WaitTarget
 from services.master.refresh import Refresh
 from services.master.table import Table
 from tests.store.rows import make_workflow
@@ -28,6 +29,8 @@ class Listener:
         self.held: dict[int, TriggerRow] = {}
 
     def put(self, slot: int, row: TriggerRow) -> None:
+        if "broken" in row.payload:
+            raise TypeError("a bug of ours")
         if "bad" in row.payload:
             raise BadInput("bad payload", code=400330)
         self.held[slot] = row
@@ -171,3 +174,24 @@ async def test_a_change_that_the_feed_has_not_read_is_no_difference(
     assert refresh.check.passes == 1
     assert "differed" not in caplog.text
     assert await refresh.tick() == 1
+
+
+def test_a_payload_cannot_pretend_to_be_a_wait_nor_break_the_loop(table: Table, listener: Listener) -> None:
+    table.apply(
+        record("a", "cronjob", {"$wait": ["run_1", "hold", ""]})
+        + record("b", "cronjob", {"$wait": 5})
+        + record("c", "cronjob", {"broken": 1})
+        + record("d", "cronjob", {"n": 1})
+    )
+    assert [(row.workflow_id, row.wait) for row in listener.held.values()] == [("a", None), ("b", None), ("d", None)]
+    assert [one.name[1] for one in table.quarantined.values()] == ["c"]
+
+
+def test_a_wait_keeps_the_node_that_it_completes(table: Table, listener: Listener) -> None:
+    target = ("run_1", "hold", "each:2")
+    table.apply(record("a", "cronjob", {"n": 1}, node="wait:run_1:each:2:hold", wait=target))
+    [row] = listener.held.values()
+    assert row.wait == WaitTarget(*target)
+    table.apply(record("a", "cronjob", {"n": 1}, node="wait:run_1:each:2:hold"))
+    [row] = listener.held.values()
+    assert row.wait is None

@@ -17,12 +17,18 @@ NAMES = st.tuples(
     st.sampled_from(["o", "oo"]), st.sampled_from(["", "o", "w", "ow", "é"]), st.sampled_from(["", "n", "wn"])
 )
 BODIES = st.sampled_from([(b"p1", None), (b"p2\0", None), (b"", b"{}"), (b"", b'{"a":1}'), (b"", b"")])
-ROWS = st.tuples(st.sampled_from(["cronjob", "evm-log"]), st.integers(1, 2), st.sampled_from([0, 5]), BODIES)
+ROWS = st.tuples(
+    st.sampled_from(["cronjob", "evm-log"]),
+    st.integers(1, 2),
+    st.sampled_from([0, 5]),
+    BODIES,
+    st.sampled_from([None, b"run"]),
+)
 BATCHES = st.dictionaries(NAMES, st.none() | ROWS, max_size=12)
 
 
 def written(name: Name, row: Any) -> bytes:
-    kind, version, since_us, (pattern, payload) = row or ("gone", 1, 0, (b"", b""))
+    kind, version, since_us, (pattern, payload), wait = row or ("gone", 1, 0, (b"", b""), None)
     return packed_record(
         [
             *(part.encode() for part in name),
@@ -32,6 +38,7 @@ def written(name: Name, row: Any) -> bytes:
             bytes([row is not None]),
             pattern,
             None if payload is None else b"\x01" + payload,
+            wait,
         ]
     )
 
@@ -80,7 +87,7 @@ class Histories(RuleBasedStateMachine):
     @invariant()
     def hold_the_same(self) -> None:
         assert len(self.rows) == len(self.model.rows)
-        for name, (kind, version, since_us, (pattern, payload)) in self.model.rows.items():
+        for name, (kind, version, since_us, (pattern, payload), wait) in self.model.rows.items():
             slot = self.slots[name]
             since_ms = since_us // 1000 + 946_684_800_000
             assert self.rows.get(slot) == (
@@ -90,6 +97,7 @@ class Histories(RuleBasedStateMachine):
                 since_ms,
                 pattern or None,
                 None if pattern else payload,
+                wait,
             )
             assert self.rows.since(slot) == since_ms
         kinds = [row[0] for row in self.model.rows.values()]
@@ -148,6 +156,6 @@ def test_many_rows_come_and_go_and_memory_is_given_back() -> None:
 def test_columns_that_a_later_version_adds_are_passed_over() -> None:
     rows = TriggerRows()
     one = record("wf", "cronjob", {"a": 1})
-    longer = struct.pack(">i", 10) + one[4:] + struct.pack(">Ii", 25, 3) + b"new"
+    longer = struct.pack(">i", 11) + one[4:] + struct.pack(">Ii", 25, 3) + b"new"
     assert rows.apply(longer + record("other")).slots == [0, 1]
     assert rows.apply(one).slots == []

@@ -128,7 +128,7 @@ async def test_a_pattern_is_stored_and_comes_instead_of_the_payload(pool: Pool) 
     reader = await Reader(pool).start()
     fields = reader.rows.get(0)
     assert fields is not None
-    assert fields[6:] == (pattern, None)
+    assert fields[6:] == (pattern, None, None)
 
 
 async def test_who_changes_a_payload_alone_leaves_no_pattern_that_does_not_fit(pool: Pool) -> None:
