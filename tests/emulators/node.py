@@ -136,6 +136,8 @@ class Node:
             case "eth_blockNumber":
                 return self.blocks[-1]["number"]
             case "eth_getBlockByNumber":
+                if params[0] in ("safe", "finalized"):
+                    raise Said(-39001, "Unknown block")
                 number = len(self.blocks) - 1 if params[0] == "latest" else int(params[0], 16)
                 if number >= len(self.blocks):
                     return None
