@@ -1,6 +1,7 @@
 """Keccak, checksummed addresses (EIP-55), and event and function signatures, as text or from a JSON ABI."""
 
 import re
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -19,6 +20,8 @@ def keccak(data: bytes) -> bytes:
     return digest
 
 
+#: Addresses come again and again: a Keccak of each would be half of what a matched transfer costs.
+@lru_cache(maxsize=65_536)
 def checksum(address: bytes) -> str:
     """Write 20 bytes as 0x and hexadecimal digits whose case is the checksum of EIP-55."""
     text = address.hex()

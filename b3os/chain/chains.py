@@ -16,7 +16,12 @@ MULTICALL3 = "0xcA11bde05977b3631167028862bE2a173976CA11"
 
 
 class Chain(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """One EVM chain. `confirmations` is how many blocks must lie on a block before its events fire."""
+    """One EVM chain.
+
+    `confirmations` is how many blocks must lie on a block before its events fire, unless a trigger says otherwise.
+    `finality_depth` is after how many blocks one is final; 0: its nodes know the tag `finalized`. `rpc_weights` are
+    the shares of the addresses, in their order; without them the first is asked as long as it is well.
+    """
 
     id: Annotated[int, Meta(ge=1, le=2**53)]
     name: str
@@ -25,6 +30,10 @@ class Chain(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     symbol: str = "ETH"
     block_time_ms: Annotated[int, Meta(ge=10, le=600_000)] = 1000
     multicall: str = MULTICALL3
+    finality_depth: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    rpc_weights: tuple[Annotated[int, Meta(ge=0, le=1000)], ...] = ()
+    #: Whether headers carry a bloom that can be trusted to name every log.
+    has_bloom: bool = True
 
     @property
     def poll_s(self) -> float:

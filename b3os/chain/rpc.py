@@ -1,27 +1,28 @@
-"""JSON-RPC of one chain over several upstreams: failover, back-off, pinned chain id, batches.
+"""JSON-RPC of one chain over several upstreams: failover, pinned chain id, batches; whom to ask is `upstreams.py`.
 
 Addresses of upstreams may hold keys: errors and logs name the host only.
 """
 
 import asyncio
+import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
-from urllib.parse import urlsplit
 
 import msgspec
 
 from b3os.chain.blocks import Block, Header, Receipt
 from b3os.chain.chains import Chain
 from b3os.chain.rpc_errors import Cause, ChainUnreachable, RpcAnswer, RpcError, read_error
+from b3os.chain.upstreams import Upstream, Upstreams
 from b3os.errors import B3osError
 
 T = TypeVar("T")
 
 TIMEOUT_S = 20.0
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
-BACKOFF_S = (0.25, 1.0, 4.0, 15.0, 60.0)
-QUOTA_S = 600.0
+#: Errors after which another upstream is asked before the answer is believed: the node's own trouble, not the call's.
+UNSURE = frozenset({-32603, -32000, -32001, -32002, -32004, -32601})
 #: Requests of one HTTP batch; every provider accepts this many.
 BATCH = 50
 
@@ -45,18 +46,6 @@ class HttpClient(Protocol):
     ) -> HttpAnswer: ...
 
 
-class Upstream:
-    """One address of a chain and how it has behaved."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.host = urlsplit(url).hostname or "?"
-        self.failures = 0
-        self.blocked_until = 0.0
-        self.is_pinned = False
-        self.takes_batches = True
-
-
 class Rpc:
     """The client of one chain."""
 
@@ -64,8 +53,21 @@ class Rpc:
         self.chain = chain
         self._http = http
         self._now = now
-        self._upstreams = [Upstream(url) for url in chain.rpc_urls]
+        self.upstreams = Upstreams(chain.rpc_urls, chain.rpc_weights, now)
+        #: Who gave the last answer.
+        self.answered: Upstream | None = None
+        self._last: tuple[Upstream, ...] = ()
         self._number = 0
+
+    def after(self, upstream: Upstream | None) -> "Rpc":
+        """Return the same client, which asks an upstream only when no other answers: for a second opinion."""
+        view = copy.copy(self)  # which shares the upstreams and what is known of them
+        view._last = self._last if upstream is None else (*self._last, upstream)
+        return view
+
+    def first(self) -> Upstream:
+        """Return the upstream that the next call is sent to."""
+        return self.upstreams.order(self._last)[0]
 
     async def call(self, method: str, *params: Any) -> Any:
         """One call; returns its result, raises RpcError or ChainUnreachable."""
@@ -89,7 +91,26 @@ class Rpc:
 
     async def height(self) -> int:
         """Number of the newest block: a hint, since another backend may lag behind it."""
-        return int(await self.typed(str, "eth_blockNumber"), 16)
+        found = int(await self.typed(str, "eth_blockNumber"), 16)
+        if self.answered is not None:
+            self.answered.head = found
+        return found
+
+    async def look_around(self) -> None:
+        """Ask every upstream that does not rest for its head, so that one that lags is not asked first."""
+        for upstream in [u for u in self.upstreams.all if u.blocked_until <= self._now()]:
+            try:
+                (found,) = await self._send(upstream, [("eth_blockNumber", ())])
+                upstream.head = int(msgspec.json.decode(found, type=str), 16)
+            except (RpcError, OSError, TimeoutError, ValueError, B3osError) as error:
+                self.upstreams.block(upstream, getattr(error, "cause", Cause.OTHER), str(error) or type(error).__name__)
+
+    async def tagged(self, tag: str) -> Header | None:
+        """Return the block of `safe` or `finalized`; None where the nodes do not know the tag."""
+        try:
+            return await self.typed(Header | None, "eth_getBlockByNumber", tag, False)  # type: ignore[arg-type]
+        except RpcError:
+            return None
 
     async def headers(self, numbers: Sequence[int]) -> list[Header | None]:
         """Headers by number, in one request; None where the upstream does not have it yet."""
@@ -111,41 +132,33 @@ class Rpc:
     async def _ask(self, calls: Sequence[tuple[str, Sequence[Any]]], kind: Any = Any) -> list[msgspec.Raw]:
         problems: list[str] = []
         last: RpcError | None = None
-        for upstream in self._order():
+        for upstream in self.upstreams.order(self._last):
+            self.answered = upstream
             try:
                 results = await self._send(upstream, calls)
                 for result in results:
                     msgspec.json.decode(result, type=kind)
             except RpcError as error:
-                if error.cause in (Cause.TOO_WIDE, Cause.REVERT, Cause.OTHER):
+                error.upstream = upstream.name
+                if _is_the_call(error, calls):
                     raise
-                self._block(upstream, error.cause)
+                if error.cause is not Cause.OTHER:
+                    self.upstreams.block(upstream, error.cause, error.message, rest_s=error.rest_s)
                 problems.append(f"{upstream.host}: {error.message}")
                 last = error
             except (OSError, TimeoutError, msgspec.DecodeError, B3osError) as error:
-                self._block(upstream, Cause.OTHER)
-                problems.append(f"{upstream.host}: {error if isinstance(error, B3osError) else type(error).__name__}")
+                reason = str(error) if isinstance(error, B3osError) else type(error).__name__
+                self.upstreams.block(upstream, Cause.OTHER, reason)
+                problems.append(f"{upstream.host}: {reason}")
             else:
                 upstream.failures = 0
                 return results
-        if last is not None and last.cause is Cause.MISSING:
+        if last is not None and last.cause in (Cause.MISSING, Cause.OTHER):
             raise last
         raise ChainUnreachable(
             f"chain {self.chain.id} ({self.chain.name}) gave no answer: {'; '.join(problems)[:500]}. "
             "Check its rpcUrls in B3OS_CHAINS."
         )
-
-    def _order(self) -> list[Upstream]:
-        """Upstreams to ask: those that are free, first configured first; if none is, the one free soonest."""
-        now = self._now()
-        free = [upstream for upstream in self._upstreams if upstream.blocked_until <= now]
-        return free or [min(self._upstreams, key=lambda upstream: upstream.blocked_until)]
-
-    def _block(self, upstream: Upstream, cause: Cause) -> None:
-        pause = QUOTA_S if cause is Cause.QUOTA else BACKOFF_S[min(upstream.failures, len(BACKOFF_S) - 1)]
-        upstream.failures += 1
-        upstream.blocked_until = self._now() + pause
-        upstream.is_pinned = False
 
     async def _send(self, upstream: Upstream, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[msgspec.Raw]:
         if not upstream.is_pinned:
@@ -177,8 +190,11 @@ class Rpc:
         if response.status in (402, 403):
             raise RpcError(f"HTTP {response.status}", cause=Cause.QUOTA)
         if response.status == 429:
-            raise RpcError("HTTP 429", cause=Cause.RATE)
+            raise RpcError("HTTP 429", cause=Cause.RATE, rest_s=_seconds(response.headers))
         if is_batch and not response.body.lstrip().startswith(b"["):
+            lone = msgspec.json.decode(response.body, type=RpcAnswer)
+            if lone.error is not None and (error := read_error(lone.error)).cause in (Cause.RATE, Cause.QUOTA):
+                raise error
             upstream.takes_batches = False  # one object for a whole batch: it takes none
             return [(await self._post(upstream, [call]))[0] for call in calls]
         if is_batch:
@@ -186,12 +202,29 @@ class Rpc:
         return _in_order([msgspec.json.decode(response.body, type=RpcAnswer)], first, 1)
 
 
+def _is_the_call(error: RpcError, calls: Sequence[tuple[str, Sequence[Any]]]) -> bool:
+    """Say whether an error is about what was asked, so that no other upstream would answer better."""
+    if error.cause in (Cause.TOO_WIDE, Cause.TOO_MANY, Cause.REVERT):
+        return True
+    # A transaction that one node refused may be on its way all the same.
+    is_write = any(method.startswith("eth_send") for method, _ in calls)
+    return error.cause is Cause.OTHER and (is_write or error.rpc_code not in UNSURE)
+
+
+def _seconds(headers: Mapping[str, str]) -> float:
+    """Return the seconds of Retry-After; 0 when it is absent or a date."""
+    text = next((value for name, value in headers.items() if name.lower() == "retry-after"), "")
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 7 else 0.0
+
+
 def _in_order(answers: list[RpcAnswer], first: int, count: int) -> list[msgspec.Raw]:
-    """Return the results by request id; a lone answer may carry any id."""
+    """Return the results by request id; some servers leave the id of a lone answer out, or send it as text."""
     for answer in answers:
         if answer.error is not None:
             raise read_error(answer.error)
     if count == 1 and len(answers) == 1:
+        if answers[0].id is not None and str(answers[0].id) != str(first):
+            raise ChainUnreachable(f"the answer has the id {str(answers[0].id)[:20]}, which nobody asked with")
         return [answers[0].result]
     by_id = {str(answer.id): answer.result for answer in answers}
     found = [by_id.get(str(first + index)) for index in range(count)]

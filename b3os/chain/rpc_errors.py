@@ -13,6 +13,7 @@ class Cause(StrEnum):
     """What to do about an error."""
 
     TOO_WIDE = "too_wide"  # ask for fewer blocks
+    TOO_MANY = "too_many"  # ask for fewer addresses or topics
     RATE = "rate"  # leave this upstream alone for a while
     QUOTA = "quota"  # leave it alone for long
     MISSING = "missing"  # it does not have the data: ask another
@@ -21,16 +22,30 @@ class Cause(StrEnum):
 
 
 class RpcError(B3osError):
-    """A node's answer that says no. `data` is the revert data, if any; `suggested` a block range that would do."""
+    """A node's answer that says no. `data` is the revert data, if any; `suggested` how many blocks would do.
+
+    `rest_s` is for how long the upstream wants to be left alone.
+    """
 
     code = 502010
 
-    def __init__(self, message: str, *, cause: Cause, rpc_code: int = 0, data: str = "", suggested: int = 0) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        cause: Cause,
+        rpc_code: int = 0,
+        data: str = "",
+        suggested: int = 0,
+        rest_s: float = 0.0,
+    ) -> None:
         super().__init__(message)
         self.cause = cause
         self.rpc_code = rpc_code
         self.data = data
         self.suggested = suggested
+        self.rest_s = rest_s
+        self.upstream = ""
 
 
 class ChainUnreachable(Unavailable):
@@ -39,6 +54,7 @@ class ChainUnreachable(Unavailable):
     code = 503010
 
 
+_MANY = re.compile(r"filters, the current limit|number of address|max addresses|topics per search", re.IGNORECASE)
 _WIDE = re.compile(
     r"block range|range (is )?too (large|wide)|too many blocks|limited to .*(range|block)|ranges over|range limit|"
     r"max(imum)? (block )?range|range allowed|at most .* blocks|requested blocks|more than .* results|"
@@ -81,6 +97,8 @@ def _cause(code: int, message: str, data: str) -> Cause:
         return Cause.MISSING
     if _QUOTA.search(message):
         return Cause.QUOTA
+    if _MANY.search(message):
+        return Cause.TOO_MANY
     if _WIDE.search(message):
         return Cause.TOO_WIDE
     if code in (429, -32005, -32029, -32090, -32097) or _RATE.search(message):

@@ -78,7 +78,7 @@ async def test_a_node_without_batches_is_asked_one_by_one(rpc: Rpc, nodes: list[
     await nodes[0].stop()
     nodes[0]._answer = one_object  # type: ignore[method-assign,assignment]
     await nodes[0].start()
-    rpc._upstreams[0].url = nodes[0].url
+    rpc.upstreams.all[0].url = nodes[0].url
     rpc._http._allow._hosts.add(nodes[0].url.removeprefix("http://"))  # type: ignore[attr-defined]
     assert [header and header.height for header in await rpc.headers([0, 1])] == [0, 1]
 
