@@ -47,6 +47,13 @@ TICK_PART_SECONDS = Histogram(
 TICKS_LATE = Counter(
     "b3os_ticks_late", "Master ticks that did not end inside their interval, by what took long", ["why"]
 )
+CHAIN_FINAL = Gauge("b3os_chain_final_block", "Last block read a second time, when it was final", ["chain"])
+CHAIN_FORKS = Counter("b3os_chain_forks", "Forks that a chain's source went back from", ["chain"])
+CHAIN_SETTLED = Counter(
+    "b3os_chain_settled",
+    "Runs of chain events whose event became final, was removed by a fork, or was found late at the second read",
+    ["chain", "fate"],
+)
 CHAIN_HEAD = Gauge("b3os_chain_head_block", "Last block processed", ["chain"])
 PRICES_REFUSED = Counter("b3os_prices_refused", "Prices of the oracle that were not believed", ["reason"])
 

@@ -46,5 +46,5 @@ def record(
 
 
 def compiled(workflow: str, kind: str, payload: dict[str, Any], **more: Any) -> bytes:
-    """One row with its compiled pattern."""
-    return record(workflow, kind, pattern=compile_pattern(kind, payload), **more)
+    """One row with its compiled pattern, or the payload of one that has none."""
+    return record(workflow, kind, payload, pattern=compile_pattern(kind, payload), **more)

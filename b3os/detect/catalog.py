@@ -17,6 +17,11 @@ _RESULT = {
 }
 
 _CHAIN = {"description": "EVM chain id, such as 8453 for Base", "type": ["integer", "string"]}
+_CONFIRMATIONS = {
+    "type": ["integer", "string"],
+    "description": "When an event fires: latest, a number of blocks on top of its own, safe or finalized; empty: as "
+    "many blocks as the chain's settings say",
+}
 _ADDRESS = {"type": "string", "description": "0x and 40 hexadecimal digits"}
 _WALLET = {**_ADDRESS, "description": "Watched account; also accepted as `address`"}
 _TOKENS = {"type": ["string", "array"], "description": "Token contract, or a list of them; empty: any token"}
@@ -45,6 +50,7 @@ def _object(**properties: Any) -> dict[str, Any]:
 
 _LOG_PAYLOAD = _object(
     chainId=_CHAIN,
+    confirmations=_CONFIRMATIONS,
     address={"type": ["string", "array"], "description": "Contract, or a list of them; empty: any contract"},
     contractAddress=_ADDRESS,
     addresses={"type": "array", "items": _ADDRESS},
@@ -56,9 +62,16 @@ _LOG_PAYLOAD = _object(
     abi={"description": "JSON ABI that has the event"},
 )
 _TOKEN_PAYLOAD = _object(
-    chainId=_CHAIN, walletAddress=_WALLET, address=_WALLET, tokenAddress=_TOKENS, minAmount=_MINIMUM
+    chainId=_CHAIN,
+    confirmations=_CONFIRMATIONS,
+    walletAddress=_WALLET,
+    address=_WALLET,
+    tokenAddress=_TOKENS,
+    minAmount=_MINIMUM,
 )
-_COIN_PAYLOAD = _object(chainId=_CHAIN, walletAddress=_WALLET, address=_WALLET, minAmount=_MINIMUM)
+_COIN_PAYLOAD = _object(
+    chainId=_CHAIN, confirmations=_CONFIRMATIONS, walletAddress=_WALLET, address=_WALLET, minAmount=_MINIMUM
+)
 _LOG_RESULT = _object(
     **_PLACE,
     address=_ADDRESS,

@@ -12,6 +12,8 @@ from b3os.errors import BadInput
 TRANSFER = parse_signature("Transfer(address indexed from, address indexed to, uint256 value)")
 #: Contracts that one trigger may name.
 MAX_ADDRESSES = 1000
+#: More blocks than any chain takes to be final: 10,000 of 0.25 s are 40 minutes.
+MAX_CONFIRMATIONS = 10_000
 LOG_TYPES = frozenset({"evm-log", "erc20-receive", "erc20-send"})
 NATIVE_TYPES = frozenset({"eth-receive", "eth-send"})
 EVM_TYPES = LOG_TYPES | NATIVE_TYPES
@@ -20,7 +22,11 @@ Topics = tuple[bytes | None, ...]
 
 
 class Watch(msgspec.Struct, frozen=True, kw_only=True):
-    """What one trigger looks for. `addresses` empty: any contract. `account` is the watched side of a transfer."""
+    """What one trigger looks for. `addresses` empty: any contract. `account` is the watched side of a transfer.
+
+    `policy` is how sure an event must be: a number of blocks on top of its own, `safe` or `finalized`; None: as the
+    chain says.
+    """
 
     type: str
     chain_id: int
@@ -29,6 +35,7 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
     event: Signature | None = None
     account: bytes = b""
     min_amount: int = 0
+    policy: int | str | None = None
 
 
 class LogEvent(msgspec.Struct, frozen=True, rename="camel"):
@@ -47,6 +54,27 @@ class LogEvent(msgspec.Struct, frozen=True, rename="camel"):
 
 def parse_watch(kind: str, payload: dict[str, Any]) -> Watch:
     """Read the payload of an EVM trigger, whatever generation wrote it; raises BadInput that names the field."""
+    return msgspec.structs.replace(_parse_what(kind, payload), policy=parse_policy(payload.get("confirmations")))
+
+
+def parse_policy(value: Any) -> int | str | None:
+    """Read `confirmations`: how many blocks lie on an event's before it fires, or a tag; None: as the chain says."""
+    if value in (None, ""):
+        return None
+    if value == "latest":
+        return 0
+    if value in ("safe", "finalized"):
+        return str(value)
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 6:
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_CONFIRMATIONS:
+        raise BadInput(
+            f"`confirmations` is latest, safe, finalized or a number of blocks up to {MAX_CONFIRMATIONS}", code=400385
+        )
+    return value
+
+
+def _parse_what(kind: str, payload: dict[str, Any]) -> Watch:
     chain_id = _chain_id(payload)
     if kind == "evm-log":
         event = _event(payload)

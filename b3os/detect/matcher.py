@@ -57,6 +57,7 @@ class NativeMatch(msgspec.Struct, Generic[RowT], frozen=True):
     row: RowT
     transfer: Transfer
     result: dict[str, Any]
+    policy: int | str | None = None
 
 
 class Matcher(Generic[RowT]):
@@ -146,5 +147,5 @@ class Matcher(Generic[RowT]):
                 place = {**one.place, "transactionHash": one.hash, "txHash": one.hash}
                 result = native_result(held[1], sender=one.sender, to=one.to, value=one.value, place=place)
                 if result is not None:
-                    found.append((number, NativeMatch(held[0], one, result)))
+                    found.append((number, NativeMatch(held[0], one, result, held[1].policy)))
         return [match for _, match in sorted(found, key=lambda pair: pair[0])]

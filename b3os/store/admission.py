@@ -63,10 +63,11 @@ async def accept(
     *,
     cursor: tuple[str, int, dict[str, Any]] | None = None,
     also: Callable[[Connection], Awaitable[None]] | None = None,
+    then: Callable[[Connection, list[Outcome]], Awaitable[None]] | None = None,
 ) -> list[Outcome]:
     """Decide all proposals and move the source's cursor, or nothing at all; StaleEpoch if the lease is lost.
 
-    `also` writes what else belongs to the same step of the source.
+    `also` writes what else belongs to the same step of the source, `then` what follows from the outcomes.
     """
     first: dict[tuple[str, bytes], int] = {}
     for index, proposal in enumerate(proposals):
@@ -81,6 +82,16 @@ async def accept(
         outcomes = await _decide(db, starting) if starting else []
         decided = {(p.org_id, p.receipt): outcome for p, outcome in zip(starting, outcomes, strict=True)}
         decided |= await _resume(db, [proposal for proposal in unique if proposal.wait is not None])
+        told = _in_order(proposals, first, decided)
+        if then is not None:
+            await then(db, told)
+    return told
+
+
+def _in_order(
+    proposals: Sequence[Proposal], first: dict[tuple[str, bytes], int], decided: dict[tuple[str, bytes], Outcome]
+) -> list[Outcome]:
+    """Give every proposal its outcome; a key that came before in the same call is a duplicate."""
     told = []
     for index, proposal in enumerate(proposals):
         key = (proposal.org_id, proposal.receipt)

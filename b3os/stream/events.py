@@ -9,6 +9,7 @@ NAMES = (
     "run_started", "node_started", "node_completed", "node_failed", "node_skipped", "node_waiting",
     "node_scheduled",
     "run_waiting", "run_resumed", "run_completed", "run_failed", "run_cancelled",
+    "trigger_finalized", "trigger_removed",
 )  # fmt: skip
 TERMINAL = frozenset({"run_completed", "run_failed", "run_cancelled"})
 

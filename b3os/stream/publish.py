@@ -8,7 +8,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from b3os.errors import Unavailable
 from b3os.redis_client import open_redis
-from b3os.stream.events import RunEvent
+from b3os.stream.events import TERMINAL, RunEvent
 
 #: A run's stream keeps about this many events, for an hour after the last one.
 KEPT_EVENTS = 10_000
@@ -43,6 +43,26 @@ class Publisher:
             # An id that is not newer is an event that is there already.
             if isinstance(answer, Exception) and not isinstance(answer, ResponseError):
                 raise Unavailable(f"events were not published: {answer}") from answer
+
+    async def tell_live(self, event: RunEvent) -> None:
+        """Append a passing event to the stream of a run that is still told of; nobody listens to one that has ended.
+
+        It comes from outside the run, so its place is behind whatever is there; raises Unavailable.
+        """
+        key = stream_key(event.run_id)
+        try:
+            newest = await self._redis.xrevrange(key, count=1)
+            if not newest:
+                return None
+            last = msgspec.msgpack.decode(newest[0][1][b"e"], type=RunEvent)
+            if last.type in TERMINAL:
+                return None
+            told = msgspec.structs.replace(event, seq=last.seq, sub=last.sub + 1)
+            await self._redis.xadd(key, {"e": msgspec.msgpack.encode(told)}, id=f"{told.seq}-{told.sub}")
+        except ResponseError:
+            return await self.tell_live(event)  # the run went on meanwhile
+        except RedisError as error:
+            raise Unavailable(f"the ops Redis cannot be reached: {error}") from error
 
     async def close(self) -> None:
         """Close the connections."""

@@ -71,13 +71,15 @@ class Admitter:
         cursor: Cursor | None,
         *,
         also: Callable[[Connection], Awaitable[None]] | None = None,
+        then: Callable[[Connection, list[Outcome]], Awaitable[None]] | None = None,
     ) -> list[Outcome]:
         """Accept events and move the cursor in one transaction, then enqueue; raises StaleEpoch.
 
-        `also` writes, in the same transaction, what else the source must not forget.
+        `also` writes, in the same transaction, what else the source must not forget, `then` what follows from the
+        outcomes.
         """
         proposals = [propose(event) for event in events]
-        outcomes = await accept(self._pool, proposals, cursor=cursor, also=also)
+        outcomes = await accept(self._pool, proposals, cursor=cursor, also=also, then=then)
         accepted = [(p, o) for p, o in zip(proposals, outcomes, strict=True) if o.status in STARTED]
         for outcome in outcomes:
             metrics.ADMISSIONS.labels(outcome.status).inc()

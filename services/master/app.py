@@ -12,7 +12,9 @@ from b3os.net.http import GuardedClient
 from b3os.queue.broker import Broker
 from b3os.settings import Settings
 from b3os.store.pool import Pool
+from b3os.stream.publish import Publisher
 from services.master.admit import Admitter
+from services.master.chain.book import StoredBook
 from services.master.keeper import Keeper
 from services.master.refresh import Refresh
 from services.master.source import Family
@@ -28,13 +30,14 @@ class Master:
     def __init__(self, *, pool: Pool, settings: Settings, stop: asyncio.Event) -> None:
         self._stop = stop
         self._broker = Broker(settings.redis_ops_url, lane_limit=settings.queue_limit)
+        self._publisher = Publisher(settings.redis_ops_url)
         admitter = Admitter(pool, self._broker)
         chains = list(load_chains(settings.chains).values())
         self._http = GuardedClient(allow=egress_of(chains))
         table = Table()
         families: tuple[Family, ...] = (
             Cron(admitter, pool, table),
-            Chains(chains, http=self._http, table=table, admitter=admitter, pool=pool),
+            Chains(chains, http=self._http, table=table, book=StoredBook(pool, admitter, self._publisher)),
             Prices(settings, admitter=admitter, pool=pool, table=table),
         )
         table.follow(families)
@@ -57,4 +60,5 @@ class Master:
         """Give the leases back, so that another master goes on at once."""
         await self._keeper.close()
         await self._broker.close()
+        await self._publisher.close()
         await self._http.close()

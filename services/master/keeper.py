@@ -7,20 +7,23 @@ A lease lasts 4 s and is renewed every 2 s, each renewal being a commit; a sourc
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Sequence
 
 from asyncpg import InterfaceError, PostgresError
 
 from b3os.errors import B3osError, StaleEpoch
-from b3os.store import leases
+from b3os.store import leases, source_states
 from b3os.store.pool import Pool
-from services.master.source import Family, Source
+from services.master.source import Family, Reporting, Source
 
 log = logging.getLogger("b3os.master")
 
 LEASE_S = 4.0
 RENEW_S = 2.0
 ASK_S = 0.75
+#: How often the state of what is held is written down, all in one statement.
+TELL_S = 3.0
 FAILURES = (OSError, PostgresError, InterfaceError, B3osError)
 
 
@@ -34,6 +37,8 @@ class Keeper:
         self._epochs: dict[str, int] = {}
         self._following: dict[str, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
+        self._errors: dict[str, tuple[str, float]] = {}
+        self._told_at = float("-inf")
 
     def wake(self) -> None:
         """Look at once whether another source is wanted."""
@@ -47,6 +52,7 @@ class Keeper:
                 try:
                     if await self._lease(group):
                         pause = RENEW_S
+                    await self._tell()
                 except FAILURES as error:
                     log.warning("leases not renewed", extra={"error": str(error)})
                 with contextlib.suppress(TimeoutError):
@@ -80,6 +86,19 @@ class Keeper:
                 self._following[name] = group.create_task(self._follow(wanted[name]))
         return set(wanted) <= set(self._epochs)
 
+    async def _tell(self) -> None:
+        """Write down how every source that is held fares."""
+        if not self._epochs or time.monotonic() - self._told_at < TELL_S:
+            return
+        self._told_at = time.monotonic()
+        held = [source for family in self._families for source in family.wanted() if source.name in self._epochs]
+        await source_states.tell(self._pool, self._owner, [self._state(source) for source in held])
+
+    def _state(self, source: Source) -> source_states.Told:
+        lag, detail = source.report() if isinstance(source, Reporting) else ("", {})
+        error, at = self._errors.get(source.name, ("", None))
+        return source_states.Told(source.name, lag, error, at, detail)
+
     async def _follow(self, source: Source) -> None:
         """Poll a source for as long as its lease is ours."""
         try:
@@ -100,5 +119,6 @@ class Keeper:
             self._epochs.pop(source.name, None)
             return 0.0
         except (*FAILURES, ValueError) as error:
+            self._errors[source.name] = (str(error)[:500], time.time())
             log.warning("source failed", extra={"source": source.name, "error": str(error)})
             return source.failed(error)

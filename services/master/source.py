@@ -8,7 +8,7 @@ told only of triggers that have none.
 """
 
 from collections.abc import Collection
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from b3os.store.triggers import TriggerRow
 
@@ -31,6 +31,15 @@ class Source(Protocol):
 
     async def forget(self) -> None:
         """Drop what a lost lease makes stale, connections included; the next poll begins at the stored cursor."""
+        ...
+
+
+@runtime_checkable
+class Reporting(Protocol):
+    """A source that can say more of itself than that it is read."""
+
+    def report(self) -> tuple[str, dict[str, Any]]:
+        """Return how far behind it is, in words, and what else operators want to know."""
         ...
 
 

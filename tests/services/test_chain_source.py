@@ -13,7 +13,9 @@ from b3os.net.http import GuardedClient
 from b3os.queue.broker import Broker
 from b3os.store import leases
 from b3os.store.pool import Pool, open_pool
+from b3os.stream.publish import Publisher
 from services.master.admit import Admitter
+from services.master.chain.book import StoredBook
 from services.master.sources.chain import Chains, ChainSource
 from services.master.table import Table
 from tests.emulators.node import Node, Said
@@ -41,10 +43,11 @@ class Place:
         self.pool = pool
         self.http = http
         self.broker = Broker(redis_url)
+        self.publisher = Publisher(redis_url)
         self.confirmations = confirmations
         self.table = Table()
-        admitter = Admitter(pool, self.broker)
-        self.chains = Chains([], http=http, table=self.table, admitter=admitter, pool=pool)
+        self.book = StoredBook(pool, Admitter(pool, self.broker), self.publisher)
+        self.chains = Chains([], http=http, table=self.table, book=self.book)
         self.table.follow([self.chains])
         #: How triggers are stored: with a pattern, or as older versions of B3OS did.
         self.stored = compiled
@@ -61,13 +64,7 @@ class Place:
         assert epoch is not None
         self.epoch = epoch
         rpc = Rpc(chain, self.http, now=lambda: 0.0)
-        return ChainSource(
-            rpc,
-            table=self.table,
-            matcher=self.chains.matcher,
-            admitter=Admitter(self.pool, self.broker),
-            pool=self.pool,
-        )
+        return ChainSource(rpc, table=self.table, matcher=self.chains.matcher, book=self.book)
 
     async def read(self, source: ChainSource, polls: int = 6) -> list[dict[str, Any]]:
         """Poll as the master does, failures included; returns every run's trigger result, oldest block first."""
@@ -88,6 +85,7 @@ async def place(pg_url: str, redis_url: str) -> AsyncIterator[Place]:
     found = Place(node, pool, http, redis_url)
     yield found
     await found.broker.close()
+    await found.publisher.close()
     await http.close()
     await pool.close()
     await node.stop()

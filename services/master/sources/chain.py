@@ -1,67 +1,86 @@
 """A chain as a source: new blocks to events, behind a durable cursor that follows the chain through its forks.
 
-One poll reads one range of blocks: the merged filter's logs and, where a trigger asks for them, native transfers.
-Events and the cursor move in one transaction. The cursor keeps the hashes of recent blocks; when the chain no longer
-has the last of them, the source goes back to the newest block that both share, and reads on from there. What fired
-before fires again only if it is another event, since an event's identity survives its re-inclusion.
+One poll takes at most one step at each of three things: the front, where at most 32 new blocks are read; the blocks
+whose events have waited long enough; and one batch behind the front, which reads final blocks a second time and fills
+what downtime left. So a new block waits for one batch at most, however much there is to catch up, and a batch is made
+small enough to take about half a second. Events, notices and cursor move in one transaction.
 """
 
+import copy
 import logging
-from collections.abc import Collection, Iterable
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
+import msgspec
+
 from b3os import metrics
-from b3os.chain.blocks import Block, Header, Receipt, bloom_may_contain
+from b3os.chain.blocks import Header
 from b3os.chain.chains import Chain
-from b3os.chain.rpc import Rpc
+from b3os.chain.rpc import HttpClient, Rpc
 from b3os.chain.rpc_errors import Cause, ChainUnreachable, RpcError
 from b3os.detect.evm import EVM_TYPES
-from b3os.detect.matcher import LogMatch, Matcher, NativeMatch, Transfer
-from b3os.net.http import GuardedClient
-from b3os.run.times import rfc3339
-from b3os.store.leases import read_cursor
-from b3os.store.pool import Pool
+from b3os.detect.matcher import Matcher
 from b3os.store.triggers import TriggerRow
-from services.master.admit import Admitter, Event
-from services.master.sources.tokens import Tokens
+from services.master.chain.book import Book, Fate, Written
+from services.master.chain.finality import SecondRead
+from services.master.chain.logs import Inconsistent
+from services.master.chain.place import Held, Place, is_due, read_place
+from services.master.chain.reading import CLOCK_MS, PATIENCE, Forked, Found, Reader
+from services.master.chain.spans import Spans
 from services.master.table import Table
 
 log = logging.getLogger("b3os.master")
 
-FIRST_SPAN = 1000
-MAX_SPAN = 10_000
-#: Blocks with their transactions are large: fewer at a time.
-TRANSFER_SPAN = 20
-#: Recent blocks whose hashes are kept: a fork deeper than this is reported and read on from its oldest.
-MEMORY = 128
-#: Reads of a range that may contradict themselves before what is there is taken.
-PATIENCE = 5
-#: Block times are whole seconds: a block may say that it is older than the trigger it fires by this much.
-CLOCK_MS = 1000
+#: New blocks of one step; when there are more, the front goes to the newest and the others are caught up beside it.
+FRONT = 32
+#: Waiting blocks that are read in one step.
+HELD = 16
+#: Where a chain neither says nor is known to say what is final.
+FINALITY_DEPTH = 64
+#: How often it is asked what is final, and how the upstreams fare.
+FINAL_EVERY_S = 4.0
+LOOK_EVERY_S = 15.0
 BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 
-class Inconsistent(ChainUnreachable):
-    """Two answers about one block do not agree: another backend answered, or the chain moved. Read again."""
+class ForkedTooDeep(ChainUnreachable):
+    """A chain no longer has a block that was final: nothing more is read, rather than guessed."""
+
+    code = 503020
 
 
 class ChainSource:
     """Follows one chain under the lease `chain:<id>`."""
 
-    def __init__(self, rpc: Rpc, *, table: Table, matcher: Matcher[TriggerRow], admitter: Admitter, pool: Pool) -> None:
+    def __init__(
+        self,
+        rpc: Rpc,
+        *,
+        table: Table,
+        matcher: Matcher[TriggerRow],
+        book: Book,
+        now: Callable[[], float] = time.monotonic,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
         self.chain = rpc.chain
         self.name = f"chain:{rpc.chain.id}"
         self._rpc = rpc
         self._table = table
         self._matcher = matcher
-        self._admitter = admitter
-        self._pool = pool
-        self._tokens = Tokens(rpc)
+        self._book = book
+        self._now = now
+        self._now_ms = now_ms
+        self._reader = Reader(rpc, matcher)
+        self._second = SecondRead(rpc, self._reader)
+        self._spans = Spans(now)
         self._epoch: int | None = None
-        #: (number, hash) of read blocks, oldest first; the last one is the cursor.
-        self._recent: list[tuple[int, str]] = []
-        self._span = FIRST_SPAN
+        self._place = Place(recent=[(0, "")])
+        #: The highest block that an upstream has announced.
+        self._announced = 0
         self._failures = 0
+        self._final = self._safe = 0
+        self._final_at = self._looked_at = float("-inf")
 
     @property
     def is_wanted(self) -> bool:
@@ -74,54 +93,253 @@ class ChainSource:
 
     def failed(self, error: Exception) -> float:
         """Note a failed poll; returns the seconds to wait."""
-        self._failures += 1
-        if isinstance(error, RpcError) and error.cause is Cause.TOO_WIDE and self._span > 1:
-            self._span = max(1, min(error.suggested or self._span // 2, self._span // 2))
+        if isinstance(error, RpcError) and error.cause is Cause.TOO_WIDE and self._spans.shrink(error):
             return 0.0
+        self._failures += 1
         return BACKOFF_S[min(self._failures, len(BACKOFF_S)) - 1]
 
+    def report(self) -> tuple[str, dict[str, Any]]:
+        """Say how far behind the chain this source is, and what it has covered."""
+        place = self._place
+        missing = sum(gap.last - gap.first + 1 for gap in place.gaps)
+        detail = {
+            "announced": self._announced,
+            "head": place.head,
+            "final": place.final,
+            "seen": place.seen,
+            "missing": missing,
+            "repaired": place.repaired,
+            "gaps": [[gap.first, gap.last] for gap in place.gaps],
+            "waiting": len(place.held),
+            "upstreams": self._rpc.upstreams.report(),
+        }
+        return f"{max(0, self._announced - place.head) + missing} blocks", detail
+
+    def is_level(self, number: int) -> bool:
+        """Whether all is read, twice up to this block, and nothing waits."""
+        place = self._place
+        return place.final >= number and not place.gaps and not self._place.due(place.head, place.final)
+
     async def poll(self, epoch: int) -> float:
-        """Read the next range; returns the seconds until the next poll."""
-        target = await self._rpc.height() - self.chain.confirmations
-        if target < 0:
-            return self.chain.poll_s
+        """Take one step at the front, at what waits and behind; returns the seconds until the next poll."""
+        await self._look_around()
+        head = await self._rpc.height()
+        self._announced = max(self._announced, head)
         if epoch != self._epoch:
-            await self._begin(epoch, target)
-        last = self._recent[-1][0]
-        if target <= last:
-            return self.chain.poll_s
-        until = min(target, last + self._range())
-        newest = await self._join(until)
-        if newest is None:
-            return self.chain.poll_s
-        first = self._recent[-1][0] + 1
-        events = await self._read(first, until, newest)
-        self._recent = [*self._recent, (until, newest.hash)][-MEMORY:]
-        await self._admitter.admit(events, (self.name, epoch, self._position(newest)))
-        metrics.CHAIN_HEAD.labels(str(self.chain.id)).set(until)
-        metrics.MATCHES.labels(self.name).inc(len(events))
+            await self._begin(epoch, head)
+        is_busy = await self._front(head)
+        await self._find_final()
+        is_busy |= await self._waiting()
+        is_busy |= await self._behind()
         self._failures = 0
-        self._span = min(MAX_SPAN, self._span + self._span // 10 + 1)
-        return 0.0 if until < target else self.chain.poll_s
+        return 0.0 if is_busy else self.chain.poll_s
 
-    def _range(self) -> int:
-        return min(self._span, TRANSFER_SPAN) if self._matcher.watches_transfers(self.chain.id) else self._span
+    async def _look_around(self) -> None:
+        upstreams = self._rpc.upstreams
+        upstreams.turn()
+        if len(upstreams.all) > 1 and self._now() - self._looked_at >= LOOK_EVERY_S:
+            self._looked_at = self._now()
+            await self._rpc.look_around()
 
-    def _position(self, newest: Header) -> dict[str, Any]:
-        return {"recent": self._recent, "timeMs": newest.time_ms}
+    async def _front(self, head: int) -> bool:
+        """Read the newest blocks; returns whether there are more."""
+        place = copy.copy(self._place)
+        if head <= place.head:
+            return False  # a replica that lags, or nothing new: only a block that does not join ours proves a fork
+        if head - place.head > FRONT and not await self._jump(place, head):
+            return True
+        width = self._width(FRONT)
+        first, until = place.head + 1, min(head, place.head + width)
+        try:
+            blocks = await self._reader.joined(self._rpc, first, until, place.head_hash)
+        except Forked:
+            return await self._go_back()
+        if not blocks:
+            return False
+        found = await self._read(self._rpc, blocks)
+        place.advance([(block.height, block.hash) for block in blocks])
+        place.time_ms = blocks[-1].time_ms
+        due = [one for one in found if is_due(one.policy, one.block, place.head)]
+        later = {Held(one.block, one.policy) for one in found if one.policy != "finalized"}
+        place.hold(later - {Held(one.block, one.policy) for one in due})
+        await self._write(place, due, "pending")
+        metrics.CHAIN_HEAD.labels(str(self.chain.id)).set(place.head)
+        return place.head < head
 
-    async def _begin(self, epoch: int, target: int) -> None:
+    async def _jump(self, place: Place, head: int) -> bool:
+        """Go on at the newest block when we are far behind; False when a fork has to be gone back from first."""
+        last, before = await self._rpc.headers([place.head, head - 1])
+        if last is None or before is None:
+            raise Inconsistent(f"chain {self.chain.id}: block {head} is announced, blocks before it are not served")
+        if last.hash != place.head_hash:
+            await self._go_back()
+            return False
+        place.jump((before.height, before.hash))
+        return True
+
+    async def _waiting(self) -> bool:
+        """Read the blocks again whose events have waited long enough."""
+        due = self._place.due(self._place.head, self._safe)[:HELD]
+        if not due:
+            return False
+        place = copy.copy(self._place)
+        numbers = sorted({held.block for held in due})
+        found: list[Found] = []
+        for number, header in zip(numbers, await self._rpc.headers(numbers), strict=True):
+            kept = place.hash_of(number)
+            if header is None or (kept is not None and kept != header.hash):
+                raise Inconsistent(f"chain {self.chain.id}: block {number} is not the one that was read")
+            found += await self._read(self._rpc, [header])
+        place.held = [held for held in place.held if held not in due]
+        await self._write(place, [one for one in found if Held(one.block, one.policy) in due], "pending")
+        return True
+
+    async def _behind(self) -> bool:
+        """Read one batch of final blocks again, or of a gap; returns whether there is more to do."""
+        place = copy.copy(self._place)
+        target = min(self._final, place.head)
+        began = self._now()
+        if place.final < target:
+            is_done = await self._settle(place, target)
+        elif place.gaps:
+            is_done = await self._fill(place)
+        else:
+            return False
+        self._spans.took(self._now() - began)
+        return is_done and (self._place.final < target or bool(self._place.gaps))
+
+    async def _settle(self, place: Place, target: int) -> bool:
+        if self._rpc.upstreams.is_alone():
+            return False  # a second opinion is worth a moment's wait: nothing at the front waits for this
+        rpc = self._rpc.after(self._rpc.answered)
+        first, until = place.final + 1, min(target, place.final + self._batch(rpc))
+        try:
+            blocks = await self._reader.joined(rpc, first, until, place.recent[0][1])
+        except Forked:
+            await self._go_back()
+            return False
+        if not blocks or self._differs(blocks):
+            return False
+        last = blocks[-1]
+        patient = self._failures < PATIENCE
+        found = await self._second.read(rpc, blocks, patient=patient, now_ms=self._now_ms())
+        self._spans.grow(rpc.answered, len(blocks))
+        pending = await self._book.pending(self.name, last.height)
+        fates = await self._second.fates(pending, found, last.height)
+        known = [one for one in found if not any(gap.first <= one.block <= gap.last for gap in place.gaps)]
+        place.settle(last.height, last.hash)
+        place.time_ms = max(place.time_ms, last.time_ms)
+        written = await self._write(place, found, "finalized", fates)
+        self._count(found, known, written)
+        return True
+
+    def _count(self, found: Sequence[Found], known: Sequence[Found], written: Written) -> None:
+        chain = str(self.chain.id)
+        metrics.CHAIN_FINAL.labels(chain).set(self._place.final)
+        for one in written.settled:
+            metrics.CHAIN_SETTLED.labels(chain, one.state).inc()
+        fired = {id(one) for one, o in zip(found, written.outcomes, strict=True) if o.status == "accepted"}
+        late = [one for one in known if id(one) in fired and one.policy != "finalized"]
+        if late:
+            metrics.CHAIN_SETTLED.labels(chain, "late").inc(len(late))
+            log.warning("events were missed at first", extra={"chain": self.chain.id, "events": len(late)})
+
+    async def _fill(self, place: Place) -> bool:
+        gap = place.gaps[0]
+        until = min(gap.last, gap.first + self._batch(self._rpc) - 1)
+        try:
+            blocks = await self._reader.joined(self._rpc, gap.first, until, gap.parent)
+        except Forked:
+            return await self._go_back()
+        if not blocks or self._differs(blocks):
+            return False
+        found = await self._read(self._rpc, blocks)
+        place.fill(blocks[-1].height, blocks[-1].hash)
+        due = [one for one in found if is_due(one.policy, one.block, place.head)]
+        later = {Held(one.block, one.policy) for one in found if one.policy != "finalized"}
+        place.hold(later - {Held(one.block, one.policy) for one in due})
+        await self._write(place, due, "pending")
+        return True
+
+    def _differs(self, blocks: Sequence[Header]) -> bool:
+        """Say whether blocks are of another fork than the front, which goes back from it when it meets it."""
+        kept = dict(self._place.recent)
+        return any(kept.get(block.height, block.hash) != block.hash for block in blocks)
+
+    def _width(self, most: int) -> int:
+        return min(most, self._spans.of(self._rpc.first()))
+
+    def _batch(self, rpc: Rpc) -> int:
+        asked = self._rpc.upstreams.order()[:2]  # a second opinion is asked for the same blocks
+        return min(self._spans.batch(one, is_large=self._reader.reads_blocks) for one in (rpc.first(), *asked))
+
+    async def _read(self, rpc: Rpc, blocks: Sequence[Header]) -> list[Found]:
+        patient = self._failures < PATIENCE
+        found = await self._reader.read(rpc, blocks, patient=patient, now_ms=self._now_ms())
+        self._spans.grow(rpc.answered, len(blocks))
+        return found
+
+    async def _write(self, place: Place, found: Sequence[Found], state: str, fates: Sequence[Fate] = ()) -> Written:
+        assert self._epoch is not None, "a poll begins with _begin"
+        place.spans = self._spans.learnt
+        position = (self.name, self._epoch, _plain(place))
+        written = await self._book.write(position, found, state=state, fates=fates)
+        self._place = place
+        return written
+
+    async def _find_final(self) -> None:
+        """Learn what is final, now and then; neither it nor `safe` is ever above what was read."""
+        if self._now() - self._final_at < FINAL_EVERY_S:
+            return
+        depth = self.chain.finality_depth
+        header = None if depth else await self._rpc.tagged("finalized")
+        final = header.height if header is not None else self._place.head - (depth or FINALITY_DEPTH)
+        safe = final
+        if any(held.policy == "safe" for held in self._place.held):
+            found = await self._rpc.tagged("safe")
+            safe = max(final, found.height) if found is not None else final
+        self._final, self._safe = max(self._final, final), max(self._safe, safe)
+        self._final_at = self._now()
+
+    async def _go_back(self) -> bool:
+        """Move the head to the newest remembered block that the chain still has."""
+        place = copy.copy(self._place)
+        headers = await self._rpc.headers([number for number, _ in place.recent])
+        if any(header is None for header in headers):
+            raise Inconsistent(f"chain {self.chain.id}: remembered blocks are not served; is the upstream behind?")
+        shared = [
+            number
+            for (number, hash_), header in zip(place.recent, headers, strict=True)
+            if header and header.hash == hash_
+        ]
+        if not shared:
+            raise ForkedTooDeep(
+                f"chain {self.chain.id} no longer has block {place.final}, which was final, and is not read. Check "
+                f"the upstreams; to begin anew at the head, delete the row {self.name} of the table cursors."
+            )
+        place.go_back(shared[-1])
+        metrics.CHAIN_FORKS.labels(str(self.chain.id)).inc()
+        log.warning("chain forked", extra={"chain": self.chain.id, "from": self._place.head, "back_to": shared[-1]})
+        self._place = place
+        return True
+
+    async def _begin(self, epoch: int, head: int) -> None:
         """Take up the stored cursor, or begin at the block before the oldest trigger's time."""
-        stored = await read_cursor(self._pool, self.name) or {}
+        place = read_place(await self._book.position(self.name) or {})
         since_ms = (self._table.since_ms(self._table.index.slots_on(self.chain.id)) or 0) - CLOCK_MS
-        recent = [(int(number), str(hash_)) for number, hash_ in stored.get("recent", ())]
-        if not recent or int(stored.get("timeMs", 0)) < since_ms:
-            start = await self._block_before(since_ms, target)
-            if not recent or start.height > recent[-1][0]:
-                recent = [(start.height, start.hash)]
-                await self._admitter.admit([], (self.name, epoch, {"recent": recent, "timeMs": start.time_ms}))
-        self._recent = recent
         self._epoch = epoch
+        if place is not None and place.time_ms < since_ms:
+            start = await self._block_before(since_ms, head)
+            place = place if start.height <= place.head else _placed(start)
+        if place is None:
+            place = _placed(await self._block_before(since_ms, head))
+        self._spans.learnt = dict(place.spans)
+        self._final, self._final_at = 0, float("-inf")
+        try:
+            await self._write(place, [], "pending")
+        except BaseException:
+            self._epoch = None
+            raise
 
     async def _block_before(self, time_ms: int, target: int) -> Header:
         """Return the newest block from before a time, or the first block: bisection over block timestamps."""
@@ -145,134 +363,16 @@ class ChainSource:
             raise Inconsistent(f"chain {self.chain.id}: block {number} is announced but not served yet")
         return found
 
-    async def _join(self, until: int) -> Header | None:
-        """Return the header of `until`, after the cursor stands on a block of its chain; None if it must wait."""
-        last, last_hash = self._recent[-1]
-        if until == last + 1:
-            newest = (await self._rpc.headers([until]))[0]
-            if newest is None or newest.parent_hash == last_hash:
-                return newest
-        else:
-            seen, newest = await self._rpc.headers([last, until])
-            if newest is None or seen is None or seen.hash == last_hash:
-                return newest if seen is not None else None
-        await self._go_back()
-        return None
-
-    async def _go_back(self) -> None:
-        """Move the cursor to the newest remembered block that the chain still has."""
-        gone = self._recent[-1]
-        numbers = [number for number, _ in self._recent]
-        headers = await self._rpc.headers(numbers)
-        if any(header is None for header in headers):
-            raise Inconsistent(f"chain {self.chain.id}: remembered blocks are not served; is the upstream behind?")
-        shared = [pair for pair, header in zip(self._recent, headers, strict=True) if header and header.hash == pair[1]]
-        if not shared:
-            oldest = headers[0]
-            assert oldest is not None, "checked above"
-            log.error("fork deeper than what is remembered", extra={"chain": self.chain.id, "block": oldest.height})
-            shared = [(oldest.height - 1, oldest.parent_hash)]
-        self._recent = shared
-        log.warning("chain forked", extra={"chain": self.chain.id, "from": gone[0], "back_to": shared[-1][0]})
-
-    async def _read(self, first: int, until: int, newest: Header) -> list[Event]:
-        since = self._admitter.now_ms()
-        events = []
-        if self._matcher.watches_logs(self.chain.id):
-            events += await self._logs(first, until, newest)
-        if self._matcher.watches_transfers(self.chain.id):
-            events += await self._transfers(first, until)
-        fresh = [event for event in events if event.time_ms >= event.row.active_since_ms - CLOCK_MS]
-        stamp = rfc3339(since)
-        for event in fresh:
-            event.result["triggeredAt"] = stamp
-        return fresh
-
-    async def _logs(self, first: int, until: int, newest: Header) -> list[Event]:
-        wanted = self._matcher.filter(self.chain.id)
-        if first == until:
-            place: dict[str, Any] = {"blockHash": newest.hash}  # the answer cannot come from another fork
-        else:
-            place = {"fromBlock": hex(first), "toBlock": hex(until)}
-        body = await self._rpc.raw("eth_getLogs", {**wanted, **place})
-        count, matches = self._matcher.match_logs(self.chain.id, body)
-        metrics.EVENTS.labels(self.name).inc(count)
-        if not count and first == until and self._failures < PATIENCE and _may_hold(newest, wanted):
-            self._failures += 1
-            again = await self._rpc.raw("eth_getLogs", {**wanted, **place})
-            count, matches = self._matcher.match_logs(self.chain.id, again)
-        matches = [m for m in matches if not m.log.removed and first <= int(m.log.block_number, 16) <= until]
-        if not matches:
-            return []
-        receipts = await self._receipts([m.log.transaction_hash for m in matches])
-        times = await self._times({int(m.log.block_number, 16) for m in matches}, newest)
-        await self._tokens.name([m.result for m in matches if m.watch.type != "evm-log"])
-        return [self._log_event(m, receipts[m.log.transaction_hash], times) for m in matches]
-
-    def _log_event(self, match: LogMatch[TriggerRow], receipt: Receipt | None, times: dict[int, Header]) -> Event:
-        number = int(match.log.block_number, 16)
-        header = times[number]
-        if match.log.block_hash != header.hash:
-            raise Inconsistent(f"chain {self.chain.id}: logs of block {number} come from another fork")
-        where = f"{match.log.block_hash}:{match.log.log_index}"
-        if receipt is not None:
-            order = [int(one.log_index, 16) for one in receipt.logs]
-            index = int(match.log.log_index, 16)
-            if receipt.block_hash != match.log.block_hash or index not in order:
-                raise Inconsistent(f"chain {self.chain.id}: a receipt of block {number} does not fit its log")
-            where = f"{match.log.transaction_hash}:{order.index(index)}"
-        result = {**match.result, "blockTimestamp": header.time_ms // 1000}
-        return Event(match.row, f"evm:{self.chain.id}:{where}", result, header.time_ms)
-
-    async def _receipts(self, hashes: list[str]) -> dict[str, Receipt | None]:
-        unique = list(dict.fromkeys(hashes))
-        found = dict(zip(unique, await self._rpc.receipts(unique), strict=True))
-        missing = [hash_ for hash_, receipt in found.items() if receipt is None]
-        # Some chains have logs that belong to a block, with no transaction behind them.
-        if missing and self._failures < PATIENCE:
-            raise Inconsistent(f"chain {self.chain.id}: no receipt yet for {missing[0]}")
-        return found
-
-    async def _times(self, numbers: set[int], newest: Header) -> dict[int, Header]:
-        others = sorted(numbers - {newest.height})
-        found = {newest.height: newest}
-        for number, header in zip(others, await self._rpc.headers(others), strict=True):
-            if header is None:
-                raise Inconsistent(f"chain {self.chain.id}: block {number} is gone")
-            found[number] = header
-        return found
-
-    async def _transfers(self, first: int, until: int) -> list[Event]:
-        blocks = await self._rpc.blocks(range(first, until + 1))
-        if any(block is None for block in blocks):
-            raise Inconsistent(f"chain {self.chain.id}: blocks up to {until} are not served yet")
-        served = {block.height: block for block in blocks if block is not None}
-        transfers = [transfer for block in served.values() for transfer in _transfers_of(block)]
-        metrics.EVENTS.labels(self.name).inc(len(transfers))
-        matches = self._matcher.match_transfers(self.chain.id, transfers)
-        if not matches:
-            return []
-        receipts = await self._receipts([m.transfer.hash for m in matches])
-        return [self._native_event(m, served) for m in matches if _has_succeeded(receipts[m.transfer.hash])]
-
-    def _native_event(self, match: NativeMatch[TriggerRow], blocks: dict[int, Block]) -> Event:
-        block = blocks[match.transfer.place["blockNumber"]]
-        result = {**match.result, "symbol": self.chain.symbol, "blockTimestamp": block.time_ms // 1000}
-        return Event(match.row, f"evm:{self.chain.id}:{match.transfer.hash}:value", result, block.time_ms)
-
 
 class Chains:
     """The configured chains, and every trigger that listens to one."""
 
     types = EVM_TYPES
 
-    def __init__(
-        self, chains: Iterable[Chain], *, http: GuardedClient, table: Table, admitter: Admitter, pool: Pool
-    ) -> None:
+    def __init__(self, chains: Iterable[Chain], *, http: HttpClient, table: Table, book: Book) -> None:
         self.matcher: Matcher[TriggerRow] = Matcher(table.index, table.row, table.refuse_row)
         self._sources = [
-            ChainSource(Rpc(chain, http), table=table, matcher=self.matcher, admitter=admitter, pool=pool)
-            for chain in chains
+            ChainSource(Rpc(chain, http), table=table, matcher=self.matcher, book=book) for chain in chains
         ]
 
     def put(self, slot: int, row: TriggerRow) -> None:
@@ -287,27 +387,10 @@ class Chains:
         return [source for source in self._sources if source.is_wanted]
 
 
-def _has_succeeded(receipt: Receipt | None) -> bool:
-    return receipt is not None and receipt.status != "0x0"
+def _placed(start: Header) -> Place:
+    return Place(recent=[(start.height, start.hash)], time_ms=start.time_ms)
 
 
-def _transfers_of(block: Block) -> list[Transfer]:
-    place = {"blockNumber": block.height, "blockHash": block.hash}
-    return [
-        Transfer(one.hash, one.from_, one.to, int(one.value, 16), place)
-        for one in block.transactions
-        if one.to and one.value not in ("0x0", "0x", "0x00")
-    ]
-
-
-def _may_hold(header: Header, wanted: dict[str, Any]) -> bool:
-    """Say whether the block's bloom may hold something that the filter asks for; an unknown bloom says no."""
-    if len(header.logs_bloom) != 514:
-        return False
-    bloom = bytes.fromhex(header.logs_bloom[2:])
-
-    def any_of(values: list[str] | None) -> bool:
-        return values is None or any(bloom_may_contain(bloom, bytes.fromhex(value[2:])) for value in values[:200])
-
-    topics = wanted.get("topics")
-    return any(bloom) and any_of(wanted.get("address")) and any_of(topics[0] if topics else None)
+def _plain(place: Place) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.to_builtins(place)
+    return found

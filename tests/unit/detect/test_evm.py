@@ -16,6 +16,22 @@ def log(topics: list[str], data: str = "0x") -> LogEvent:
     return LogEvent(TOKEN, tuple(topics), data, "0x10", "0x" + "bb" * 32, "0x" + "cc" * 32, "0x2")
 
 
+@pytest.mark.parametrize(
+    ("value", "policy"),
+    [(None, None), ("", None), ("latest", 0), (0, 0), ("12", 12), ("safe", "safe"), ("finalized", "finalized")],
+)
+def test_confirmations_are_a_number_or_a_tag(value: Any, policy: Any) -> None:
+    payload = {"chainId": 1, "walletAddress": ALICE, "confirmations": value}
+    assert parse_watch("eth-send", payload).policy == policy
+
+
+@pytest.mark.parametrize("value", ["soon", -1, 10_001, True, 1.5, [], "1e3"])
+def test_other_confirmations_are_refused(value: Any) -> None:
+    with pytest.raises(BadInput, match="confirmations") as error:
+        parse_watch("eth-send", {"chainId": 1, "walletAddress": ALICE, "confirmations": value})
+    assert error.value.code == 400385
+
+
 def word(value: str | int) -> str:
     return "0x" + (f"{value:064x}" if isinstance(value, int) else value[2:].rjust(64, "0"))
 

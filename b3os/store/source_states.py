@@ -1,0 +1,47 @@
+"""How every event source fares: who holds it, how far behind it is, what went wrong last. One row for each source."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from b3os.store.pool import Db
+from b3os.store.statements import load
+
+_SQL = load("source_states")
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What a holder tells of a source; `error_s` is when the last error was, in seconds since 1970."""
+
+    source: str
+    lag: str = ""
+    error: str = ""
+    error_s: float | None = None
+    detail: dict[str, Any] = {}
+
+
+class SourceState(msgspec.Struct, frozen=True):
+    """What is known of a source."""
+
+    source: str
+    holder: str
+    lag: str
+    error: str
+    error_at: datetime | None
+    detail: dict[str, Any]
+    told_at: datetime
+
+
+async def tell(db: Db, holder: str, told: Sequence[Told]) -> None:
+    """Write the states of all sources that a master holds, in one statement."""
+    await db.execute(
+        _SQL["tell"], holder, [one.source for one in told], [one.lag for one in told], [one.error for one in told],
+        [one.error_s for one in told], [one.detail for one in told],
+    )  # fmt: skip
+
+
+async def list_states(db: Db) -> list[SourceState]:
+    """Return all sources, by name."""
+    return [SourceState(**row) for row in await db.fetch(_SQL["list"])]

@@ -1,0 +1,1 @@
+"""How a chain is followed: its place, reading, finality."""

@@ -1,0 +1,269 @@
+"""Random histories of a forking chain, its lying upstreams and dying masters, and what must have fired in the end.
+
+A history follows from its seed: blocks of transfers and other logs, forks that drop, move and change transactions,
+faults of one upstream at a time, masters that are killed or paused. The clock is virtual. At the end all is calm; then
+the runs must be the matching logs of the canonical chain: none missing, none twice, and every other run told that its
+event was removed. By hand: `python -m tests.simulation.chains --seeds 1000`; a wrong history is printed.
+"""
+
+import argparse
+import asyncio
+import logging
+import random
+import sys
+from collections.abc import Callable
+
+from b3os.chain.chains import Chain
+from b3os.chain.rpc import Rpc
+from b3os.chain.rpc_errors import ChainUnreachable, RpcError
+from b3os.detect.matcher import Matcher
+from b3os.errors import StaleEpoch
+from b3os.store.triggers import TriggerRow
+from services.master.chain.book import Book
+from services.master.sources.chain import Chains, ChainSource
+from services.master.table import Table
+from tests.emulators.chain import ALICE, BOB, TOKEN, Network, transfer
+from tests.emulators.ledger import Emitted, Ledger, Tx, digest
+from tests.simulation.book import MemoryBook
+from tests.trigger_records import compiled
+
+CHAIN_ID = 31337
+FINAL_DEPTH = 12
+OTHER = "0x" + "0e" * 20
+POLICIES: tuple[int | str, ...] = ("latest", 1, 3, 7, "safe", "finalized")
+#: Lies that a second upstream or the bloom exposes, refusals, and views that disagree.
+FAULTS = (
+    "empty", "truncated", "repeated", "shuffled", "removed", "outside", "other_fork", "null", "one_limited", "missing",
+    "http429", "http502", "malformed", "wrong_id", "rate", "internal", "silence", "zero",
+)  # fmt: skip
+
+
+class History:
+    """One history: the network, the masters and what happened."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.log: list[str] = []
+        self.clock = 0.0
+        ledger = Ledger(CHAIN_ID)
+        ledger.final_depth = FINAL_DEPTH
+        ledger.grow(FINAL_DEPTH + 8)
+        self.network = Network(ledger, self.random.choice((1, 2, 3)))
+        for view in self.network.views:
+            view.max_range = self.random.choice((0, 0, 3, 10))
+            view.dialect = self.random.choice(("alchemy", "reth", "ankr", "drpc", "infura"))
+            view.takes_batches = self.random.random() > 0.1
+        self.book = MemoryBook()
+        self.epoch = 1
+        self.source = self.master()
+        self.pool: list[Tx] = []
+        self.made = 0
+        #: Masters that lost their lease without knowing, and the epoch that they had.
+        self.paused: list[tuple[ChainSource, int]] = []
+
+    def master(self) -> ChainSource:
+        """A new master's view of the chain."""
+        chain = Chain(id=CHAIN_ID, name="emulated", rpc_urls=self.network.urls)
+        table, matcher = listening(self.network, self.book)
+        for policy in POLICIES:
+            table.apply(row(f"wf_{policy}", policy))
+        return ChainSource(
+            Rpc(chain, self.network, now=lambda: self.clock),
+            table=table,
+            matcher=matcher,
+            book=self.book,
+            now=lambda: self.clock,
+            now_ms=lambda: int(self.clock * 1000),
+        )
+
+    def tx(self) -> Tx:
+        """A new transaction: transfers, other logs, or none."""
+        self.made += 1
+        logs = [
+            transfer(TOKEN, ALICE, self.random.choice((BOB, BOB, OTHER)), self.random.randint(1, 9))
+            for _ in range(self.random.choice((0, 1, 1, 2, 3)))
+        ]
+        if self.random.random() < 0.3:
+            logs.insert(0, Emitted(OTHER, (digest("topic"),)))
+        return Tx(digest("tx", self.made), tuple(logs))
+
+    def mine(self) -> None:
+        """A block of new and waiting transactions."""
+        waiting, self.pool = self.pool[:2], self.pool[2:]
+        fresh = [self.tx() for _ in range(self.random.choice((0, 0, 1, 2)))]
+        block = self.network.ledger.mine(*waiting, *fresh)
+        self.log.append(f"mine {block.number} {block.hash[:8]} {[tx.hash[:8] for tx in block.txs]}")
+
+    def fork(self) -> None:
+        """A fork: its transactions are lost, mined again elsewhere, or say something else; or the old blocks win."""
+        depth = self.random.choice((1, 1, 2, 3, 7, FINAL_DEPTH - 1))
+        gone = self.network.ledger.fork(depth)
+        self.log.append(f"fork {depth} to {self.network.ledger.head}")
+        kept = [tx for block in gone for tx in block.txs if self.random.random() < 0.7]
+        self.pool = [self.changed(tx) for tx in kept] + self.pool
+        for _ in range(depth + self.random.choice((0, 1, 2))):
+            self.mine()
+        if gone and self.random.random() < 0.2:
+            self.log.append("the old blocks win")
+            self.network.ledger.restore(gone)
+            again = {tx.hash for block in gone for tx in block.txs}
+            self.pool = [tx for tx in self.pool if tx.hash not in again]
+
+    def changed(self, tx: Tx) -> Tx:
+        """The same transaction, with other effects now and then."""
+        if self.random.random() < 0.8 or not tx.logs:
+            return tx
+        return Tx(tx.hash, (*tx.logs[:-1], transfer(TOKEN, ALICE, BOB, self.random.randint(10, 19))))
+
+    def fault(self) -> None:
+        """A fault of one upstream, while the others are well."""
+        for view in self.network.views:
+            view.faults.clear()
+            view.lag = 0
+        number = self.random.randrange(len(self.network.views))
+        view = self.network.views[number]
+        if self.random.random() < 0.2:
+            view.lag = self.random.choice((1, 3, 20))
+            self.log.append(f"upstream {number} lags by {view.lag}")
+            return
+        kind = self.random.choice(FAULTS)
+        if kind == "truncated" and len(self.network.views) == 1:
+            kind = "empty"  # half an answer of the only upstream cannot be told from a whole one
+        method = self.random.choice(("", "eth_getLogs", "eth_getBlockByNumber", "eth_getTransactionReceipt"))
+        if kind in ("null", "missing"):
+            method = self.random.choice(("eth_getBlockByNumber", "eth_getTransactionReceipt"))
+        if kind == "zero":
+            method = "eth_blockNumber"
+        view.fail(kind, method=method, times=self.random.choice((1, 2, 5)))
+        self.log.append(f"upstream {number}: {kind} {method}")
+
+    def kill(self) -> None:
+        """The master dies, or is paused; another takes over."""
+        old = self.source
+        self.epoch += 1
+        self.book.epoch = self.epoch
+        self.source = self.master()
+        self.paused.append((old, self.epoch - 1))
+        self.log.append(f"master {self.epoch}")
+
+    async def poll(self, source: ChainSource, epoch: int) -> bool:
+        """One poll as the keeper does it; returns whether it ended well."""
+        try:
+            self.clock += await source.poll(epoch)
+        except (ChainUnreachable, RpcError, StaleEpoch, ValueError) as error:
+            if isinstance(error, StaleEpoch):
+                return False
+            self.clock += source.failed(error)
+            return False
+        return True
+
+    async def run(self, steps: int) -> None:
+        """Play the history, then let all be calm until everything is final and read."""
+        await self.poll(self.source, self.epoch)
+        acts: list[tuple[Callable[[], None], int]] = [(self.mine, 12), (self.fork, 3), (self.fault, 4), (self.kill, 1)]
+        for _ in range(steps):
+            (act,) = self.random.choices([act for act, _ in acts], [weight for _, weight in acts])
+            act()
+            self.clock += 1.0
+            for _ in range(self.random.choice((0, 1, 1, 2))):
+                await self.poll(self.source, self.epoch)
+                if self.paused and self.random.random() < 0.5:
+                    await self.poll(*self.paused.pop())
+        await self.calm()
+
+    async def calm(self) -> None:
+        """End every fault, mine until all is final, and read it."""
+        for view in self.network.views:
+            view.faults.clear()
+            view.lag = 0
+        while self.pool:
+            self.mine()
+        self.network.ledger.grow(FINAL_DEPTH + 2)
+        for _ in range(400):
+            self.clock += 5.0
+            await self.poll(self.source, self.epoch)
+            if self.source.is_level(self.network.ledger.final):
+                return
+        raise AssertionError(f"never caught up: {self.source.report()}")
+
+    def expected(self) -> set[tuple[str, str, int, str]]:
+        """What must have fired: (workflow, transaction, order of the log in it, its data)."""
+        logs = []
+        for block in self.network.ledger.canonical:
+            for tx in block.txs:
+                logs += [(tx.hash, n, log) for n, log in enumerate(tx.logs)]
+        wanted = [(h, n, log.data) for h, n, log in logs if log.address == TOKEN and log.topics[2].endswith(BOB[2:])]
+        return {(f"wf_{policy}", *which) for policy in POLICIES for which in wanted}
+
+
+def listening(network: Network, book: Book) -> tuple[Table, Matcher[TriggerRow]]:
+    """A master's table of triggers, and what matches them."""
+    table = Table()
+    family = Chains([], http=network, table=table, book=book)
+    table.follow([family])
+    return table, family.matcher
+
+
+def row(workflow: str, policy: int | str) -> bytes:
+    """A trigger of transfers to BOB under a policy, as the store reads it."""
+    payload: dict[str, object] = {
+        "chainId": CHAIN_ID,
+        "walletAddress": BOB,
+        "tokenAddress": TOKEN,
+        "confirmations": policy,
+    }
+    return compiled(workflow, "erc20-receive", payload)
+
+
+def faults_of(history: History, book: MemoryBook) -> list[str]:
+    """Say what is wrong with what fired."""
+    expected = history.expected()
+    fired: dict[tuple[str, str, int, str], list[str]] = {}
+    for run_id, found in book.runs.items():
+        _, _, tx, order, _ = found.event.identity.split(":")
+        amount = int(found.event.result["amount"])
+        fired.setdefault((found.event.row.workflow_id, tx, int(order), f"0x{amount:064x}"), []).append(run_id)
+    wrong = [f"missing {key}" for key in expected - set(fired)]
+    wrong += [f"fired twice {key}" for key, runs in fired.items() if len(runs) > 1]
+    wrong += ["a run was started twice"] if len(book.started) != len(set(book.started)) else []
+    for key, (run_id, *_) in fired.items():
+        notices = book.notices[run_id]
+        if len(notices) != len(set(notices)):
+            wrong.append(f"told twice {key}: {notices}")
+        elif key in expected and notices and notices[-1] != "finalized":
+            wrong.append(f"told to be gone, and is there {key}: {notices}")
+        elif key not in expected and notices != ["removed"]:
+            wrong.append(f"not told to be gone {key}: {notices}")
+    return wrong
+
+
+async def play(seed: int, steps: int = 40) -> list[str]:
+    """Play one history; returns what is wrong, and the history with it."""
+    history = History(seed)
+    try:
+        await history.run(steps)
+        wrong = faults_of(history, history.book)
+    except AssertionError as error:
+        wrong = [str(error)]
+    return [f"seed {seed}", *wrong, *history.log] if wrong else []
+
+
+def main() -> int:
+    """Play as many histories as asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=500)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=40)
+    arguments = parser.parse_args()
+    logging.disable(logging.CRITICAL)
+    failed = 0
+    for seed in range(arguments.first, arguments.first + arguments.seeds):
+        if wrong := asyncio.run(play(seed, arguments.steps)):
+            failed += 1
+            print("\n".join(wrong), flush=True)
+    print(f"{arguments.seeds} histories, {failed} wrong")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
