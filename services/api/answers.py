@@ -234,12 +234,22 @@ class NodeState(Answer, frozen=True, kw_only=True):
     iterations: "list[dict[str, NodeState]] | UnsetType" = UNSET
 
 
+class TriggerFate(Answer, frozen=True, kw_only=True):
+    """What became of the chain event that started a run: `state` is pending, finalized or removed."""
+
+    state: str
+    block_number: int
+    block_hash: str
+    settled_at: str | None
+
+
 class WholeRun(Run, frozen=True, kw_only=True):
     """A run with the state of its nodes by id, and the definition that it ran; a summary leaves them out."""
 
     organization_id: str | UnsetType = UNSET
     execution_state: dict[str, NodeState] | UnsetType = UNSET
     workflow_definition: dict[str, Any] | UnsetType | None = UNSET
+    trigger: TriggerFate | UnsetType = UNSET
 
 
 class Retried(Run, frozen=True, kw_only=True):
@@ -451,6 +461,57 @@ class CheckHistory(Check, frozen=True, kw_only=True):
     """A health check with its earlier results, newest first."""
 
     history: list[Check]
+
+
+class SourceItem(Answer, frozen=True, kw_only=True):
+    """An event source, as the master that holds it told last."""
+
+    id: str
+    holder: str
+    lag: str | None
+    last_error: str | None
+    last_error_at: str | None
+    updated_at: str | None
+
+
+class SourceList(Answer, frozen=True, kw_only=True):
+    """All event sources that a master reads or has read."""
+
+    items: list[SourceItem]
+    total: int
+
+
+class Coverage(Answer, frozen=True, kw_only=True):
+    """Which blocks have been read: once up to `headBlock` but for `gaps`, and again, when final, up to `finalBlock`."""
+
+    announced_block: int
+    head_block: int
+    final_block: int
+    blocks_seen: int
+    blocks_missing: int
+    blocks_repaired: int
+    gaps: list[list[int]]
+    ratio: float
+    upstreams: list[dict[str, Any]]
+    last_error: str | None
+    updated_at: str | None
+
+
+class ChainItem(Answer, frozen=True, kw_only=True):
+    """A chain; `coverage` is null while no trigger listens to it."""
+
+    id: int
+    name: str
+    symbol: str
+    confirmations: int
+    coverage: Coverage | None
+
+
+class ChainList(Answer, frozen=True, kw_only=True):
+    """All chains of the installation."""
+
+    items: list[ChainItem]
+    total: int
 
 
 class Checks(Answer, frozen=True, kw_only=True):

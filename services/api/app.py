@@ -22,6 +22,7 @@ from services.api import (
     run_again,
     runs,
     schedules,
+    sources,
     webhooks,
     workflows,
 )
@@ -114,6 +115,8 @@ ROUTES = (
     Route("GET", "/v1/organizations/{org}/database/tables", READ, databases.tables),
     Route("GET", "/v1/organizations/{org}/database/tables/{table}", READ, databases.columns),
     Route("POST", "/v1/organizations/{org}/database/query", READ, databases.query),
+    Route("GET", "/v1/chains", READ, sources.chains),
+    Route("GET", "/v1/sources", READ, sources.sources),
     Route("GET", "/v1/health/checks", READ, health.checks),
     Route("GET", "/v1/health/checks/{id}", READ, health.check),
 )

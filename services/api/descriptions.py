@@ -10,6 +10,7 @@ from services.api.answers import (
     ApiKey,
     Bootstrapped,
     Caller,
+    ChainList,
     CheckHistory,
     Checks,
     Connector,
@@ -32,6 +33,7 @@ from services.api.answers import (
     Rotated,
     Run,
     Schedule,
+    SourceList,
     Started,
     Status,
     Verdict,
@@ -291,6 +293,12 @@ DESCRIBED: dict[tuple[str, str], Described] = {
         "connectors", "Change name, description or credential; the type stays.", _CONNECTOR, data=Connector
     ),
     ("DELETE", "/v1/connectors/{id}"): Described("connectors", "Delete a connector and its credential.", data=Deleted),
+    ("GET", "/v1/chains"): Described(
+        "sources", "List the chains, and which of their blocks have been read.", data=ChainList
+    ),
+    ("GET", "/v1/sources"): Described(
+        "sources", "List the event sources: who reads each, how far behind it is, its last error.", data=SourceList
+    ),
     ("GET", "/v1/outbound-webhook/deliveries"): Described(
         "deliveries", "List what send-webhook nodes sent, newest first.", query=_DELIVERIES, data=Page[Delivery]
     ),

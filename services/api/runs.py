@@ -14,7 +14,7 @@ from b3os.run.handover import TYPE, RunTask, lane_of, payload_of
 from b3os.run.records import NodeRecord, execution_state
 from b3os.run.times import rfc3339
 from b3os.run.transitions import RUN_FINAL
-from b3os.store import run_reads, runs, workflows
+from b3os.store import run_reads, runs, trigger_notices, workflows
 from b3os.store.pool import as_org
 from b3os.stream.events import RunEvent
 from b3os.workflow.compiled import Compiled
@@ -119,6 +119,7 @@ async def _whole(house: House, org_id: str, run_id: str, nodes: set[str] | None)
     async with as_org(house.pool, org_id) as db:
         run = await run_reads.get_run(db, org_id, run_id)
         stored = await runs.load_records(db, org_id, run_id)
+        notice = await trigger_notices.of_run(db, org_id, run_id)
     records = [msgspec.convert(record, NodeRecord) for record in stored]
     definition = normalise(run.definition or {"nodes": {}})
     is_over = run.status in RUN_FINAL
@@ -135,7 +136,18 @@ async def _whole(house: House, org_id: str, run_id: str, nodes: set[str] | None)
     }
     if nodes is not None:
         state = {node: value for node, value in state.items() if node in nodes}
-    return {**listed(run), "organizationId": org_id, "executionState": state, "workflowDefinition": run.definition}
+    whole = {**listed(run), "organizationId": org_id, "executionState": state, "workflowDefinition": run.definition}
+    return whole if notice is None else {**whole, "trigger": shown_notice(notice)}
+
+
+def shown_notice(notice: trigger_notices.Notice) -> dict[str, Any]:
+    """Write what became of the chain event that started a run."""
+    return {
+        "state": notice.state,
+        "blockNumber": notice.block,
+        "blockHash": notice.block_hash,
+        "settledAt": time_text(notice.settled_at),
+    }
 
 
 def in_flight(definition: Definition, trigger_node: str, records: list[NodeRecord]) -> list[tuple[str, str]]:
