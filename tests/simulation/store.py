@@ -104,6 +104,7 @@ class ModelStore:
         *,
         cursor: tuple[str, int, dict[str, Any]] | None = None,
         also: None = None,  # what other sources write beside their cursor
+        then: None = None,  # and what chains write once runs are decided
     ) -> list[Outcome]:
         """Receipts, runs, limits and the cursor."""
         if cursor is not None:
@@ -366,6 +367,9 @@ class ModelStore:
         for name in held:
             self.leases[name] = (owner, self.leases[name][1], self.now() + ttl_s)
         return held
+
+    def tell_sources(self, holder: str, told: Sequence[object]) -> None:
+        """Hear how sources fare; nothing is decided by it."""
 
     def release(self, name: str, owner: str) -> None:
         """Give a lease up."""
