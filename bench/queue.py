@@ -14,7 +14,7 @@ import uvloop
 
 from b3os.embedded.servers import EmbeddedServers
 from b3os.queue.broker import Broker, Task
-from b3os.run.handover import TYPE, payload_of
+from b3os.run.handover import TYPE, RunTask, payload_of
 from bench.report import Gate, medians, remark
 
 TASKS = 4000
@@ -37,7 +37,7 @@ def server() -> Iterator[str]:
 async def process(url: str) -> None:
     """Enqueue and process tasks, producer and worker in one process."""
     broker = Broker(url)
-    payload = payload_of("org_bench", "run_bench", workflow_id="wf_bench", version=1, trigger={"n": 1})
+    payload = payload_of(RunTask("org_bench", "run_bench", "wf_bench", 1, {"n": 1}))
     tasks = [Task(f"run_{n}", TYPE, payload, "default") for n in range(TASKS)]
 
     async def work() -> None:

@@ -22,6 +22,8 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     measure: Callable[[], float]
     reason: str
     at_least: bool = False
+    #: Several gates may share one long measurement; called before it is measured again.
+    forget: Callable[[], None] = lambda: None
     unit: str = ""
     is_quick: bool = False
 
@@ -63,6 +65,7 @@ def check(gate: Gate) -> bool:
     for _ in range(ATTEMPTS - 1):
         if gate.holds(value):
             break
+        gate.forget()
         value = gate.measure()
     good = gate.holds(value)
     unit = f", {gate.unit}" if gate.unit else ""

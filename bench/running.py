@@ -1,4 +1,4 @@
-"""A whole installation under load: `b3os up` in a folder of its own, its API, its database, what its processes use."""
+"""A whole installation: `b3os up` in a folder of its own, its API, its database, what its processes use."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,8 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,13 @@ class Running:
     def __init__(self, folder: str, **environ: str) -> None:
         self.folder = folder
         self.port = free_port()
+        began = time.monotonic()
         command = [sys.executable, "-m", "b3os.cli", "up", "--json", "--port", str(self.port), "--data-dir", folder]
         self._up = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **QUIET, **environ})
         assert self._up.stdout is not None
         assert "ready" in self._up.stdout.readline()
+        #: Seconds until every process was ready.
+        self.start_s = time.monotonic() - began
         self._key = ""
 
     def stop(self) -> None:
@@ -70,15 +74,19 @@ class Running:
 
     def ask(self, query: str, *values: Any) -> list[Any]:
         """Read rows of the database."""
+        return asyncio.run(self._on_database(lambda db: db.fetch(query, *values)))
 
-        async def rows() -> list[Any]:
-            db = await asyncpg.connect(f"postgresql://b3os@/postgres?host={self.folder}")
-            try:
-                return list(await db.fetch(query, *values))
-            finally:
-                await db.close()
+    def tell(self, *statements: str) -> None:
+        """Change the database, each statement by itself."""
+        for statement in statements:
+            asyncio.run(self._on_database(partial(execute, statement=statement)))
 
-        return asyncio.run(rows())
+    async def _on_database(self, act: Callable[[Any], Awaitable[Any]]) -> Any:
+        db = await asyncpg.connect(f"postgresql://b3os@/postgres?host={self.folder}")
+        try:
+            return await act(db)
+        finally:
+            await db.close()
 
     def settle(self) -> None:
         """Wait until every run has ended."""
@@ -104,6 +112,15 @@ class Running:
                         found[pid] = name_of(Path(f"/proc/{pid}/cmdline").read_text())
         return found
 
+    def resident_mb(self) -> dict[str, float]:
+        """Return the resident memory of each kind of process of ours."""
+        found: dict[str, float] = {}
+        for pid, name in self.processes().items():
+            with contextlib.suppress(OSError, StopIteration):
+                lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+                found[name] = next(int(line.split()[1]) for line in lines if "VmRSS" in line) / 1024
+        return found
+
     def cpu(self) -> dict[str, float]:
         """Return the CPU seconds that each kind of process has used."""
         used: dict[str, float] = {}
@@ -121,26 +138,26 @@ def name_of(command: str) -> str:
     return "postgres" if "postgres" in command else "valkey" if "valkey" in command else "other"
 
 
+async def execute(db: Any, statement: str) -> Any:
+    """Run one statement."""
+    return await db.execute(statement)
+
+
+@contextlib.contextmanager
+def up_in(folder: str, **environ: str) -> Iterator[Running]:
+    """An installation over the data of a folder."""
+    up = Running(folder, **environ)
+    try:
+        yield up
+    finally:
+        up.stop()
+
+
 @contextlib.contextmanager
 def running(**environ: str) -> Iterator[Running]:
-    """An installation whose database notes when each transaction was committed."""
+    """A new installation whose database notes when each transaction was committed, as it does from its second start."""
     with tempfile.TemporaryDirectory(prefix="b3e") as folder:
-        up = Running(folder)
-        try:
-            asyncio.run(note_commits(folder))
-        finally:
-            up.stop()
-        up = Running(folder, **environ)
-        try:
+        with up_in(folder) as first:
+            first.tell("alter system set track_commit_timestamp = on")
+        with up_in(folder, **environ) as up:
             yield up
-        finally:
-            up.stop()
-
-
-async def note_commits(folder: str) -> None:
-    """Let the database keep the time of each commit; it does so from its next start."""
-    db = await asyncpg.connect(f"postgresql://b3os@/postgres?host={folder}")
-    try:
-        await db.execute("alter system set track_commit_timestamp = on")
-    finally:
-        await db.close()

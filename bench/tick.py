@@ -70,7 +70,9 @@ class Loop:
         from b3os.net.http import GuardedClient
         from b3os.queue.broker import Broker
         from b3os.settings import Settings
+        from b3os.stream.publish import Publisher
         from services.master.admit import Admitter
+        from services.master.chain.book import StoredBook
         from services.master.refresh import Refresh
         from services.master.sources.chain import Chains
         from services.master.sources.cron import Cron
@@ -81,13 +83,16 @@ class Loop:
         self.broker, self.http = Broker(redis_url), GuardedClient()
         self.admitter = Admitter(pool, self.broker)
         self.table = Table()
-        self.chains = Chains([], http=self.http, table=self.table, admitter=self.admitter, pool=pool)
+        self.publisher = Publisher(redis_url)
+        book = StoredBook(pool, self.admitter, self.publisher)
+        self.chains = Chains([], http=self.http, table=self.table, book=book)
         prices = Prices(Settings(), admitter=self.admitter, pool=pool, table=self.table)
         self.table.follow((Cron(self.admitter, pool, self.table), self.chains, prices))
         self.refresh = Refresh(pool, self.table, lambda: None)
         self._round = 0
 
     async def close(self) -> None:
+        await self.publisher.close()
         await self.broker.close()
         await self.http.close()
 
@@ -175,7 +180,7 @@ async def child(database_url: str, redis_url: str, count: int) -> Measured:
     await pool.close()
 
     def middle(found: list[Any], column: int) -> float:
-        return statistics.median(one[column] for one in found)
+        return float(statistics.median(one[column] for one in found))
 
     return Measured(
         cold, cold_cpu, peak, held, longest[0], middle(small, 0), middle(small, 1), middle(idle, 1),
@@ -220,20 +225,24 @@ GATES = (
     ),
     Gate(
         name="cold start of 1,000,000 workflows", unit="s", bar=5, measure=lambda: measured().cold_s,
+        forget=measured.cache_clear,
         reason="a restarted master would listen to nothing for long",
     ),
     Gate(
         name="cold start, peak memory", unit="MB", bar=1000, measure=lambda: measured().peak_bytes / 1e6,
+        forget=measured.cache_clear,
         reason="a master of a large installation would not fit a small machine",
     ),
     Gate(
         name="tick of 10 changes at 1,000,000 workflows", unit="ms", bar=1,
         measure=lambda: measured().small_tick_s * 1e3,
+        forget=measured.cache_clear,
         reason="the loop would be busy with nothing",
     ),
     Gate(
         name="loop: 1,000 changes and 10,000 events at 1,000,000, of one core", unit="ms", bar=50,
-        measure=lambda: measured().loop_cpu_s * 1e3, reason="half of the 100 ms is what a busy moment may take",
+        measure=lambda: measured().loop_cpu_s * 1e3,
+        forget=measured.cache_clear, reason="half of the 100 ms is what a busy moment may take",
     ),
 )  # fmt: skip
 
