@@ -21,6 +21,8 @@ CHAIN_ID = 31337
 ROOT = Path(__file__).resolve().parent
 CACHE = ROOT.parent / ".demo"
 START_LIMIT_S = 20.0
+#: npm itself tries an unreachable registry for many minutes without a word.
+INSTALL_LIMIT_S = 90.0
 PR_SET_PDEATHSIG = 1
 
 
@@ -35,19 +37,15 @@ def obtain_anvil() -> str:
         if npm is None:
             raise SystemExit("npm is not installed: install Node.js 20 or put `anvil` on PATH, then run this again")
         CACHE.mkdir(exist_ok=True)
-        subprocess.run(
-            [
-                npm,
-                "install",
-                "--silent",
-                "--no-audit",
-                "--no-fund",
-                "--prefix",
-                str(CACHE),
-                f"@foundry-rs/anvil@{ANVIL_VERSION}",
-            ],
-            check=True,
-        )
+        package = f"@foundry-rs/anvil@{ANVIL_VERSION}"
+        command = [npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(CACHE), package]
+        try:
+            subprocess.run(command, check=True, timeout=INSTALL_LIMIT_S)
+        except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
+            raise SystemExit(
+                f"npm could not install {package}: {error}. Is its registry reachable, and its certificate trusted? "
+                "Otherwise put `anvil` on PATH, then run this again"
+            ) from error
         binary = next(CACHE.glob("node_modules/@foundry-rs/anvil-*/bin/anvil"), None)
     if binary is None:
         raise SystemExit("npm installed no Anvil binary for this platform: put `anvil` on PATH, then run this again")
