@@ -37,7 +37,7 @@ RULES: dict[str, tuple[set[str], str]] = {
     "store": (BASE | {"metrics"}, "SQL in, structs out; no rule of the engine lives beside the SQL"),
     "auth": (BASE | {"store"}, "who is calling, and their secrets"),
     "inbound": (
-        BASE | {"auth", "detect", "metrics", "queue", "run", "store"},
+        BASE | {"auth", "detect", "handover", "metrics", "queue", "run", "store"},
         "the one admission path of calls: services share it, nothing below knows it",
     ),
     "actions": (BASE | {"abi", "net", "chain", "workflow", "metrics"}, "the framework must not know its content"),

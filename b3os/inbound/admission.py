@@ -6,20 +6,16 @@ neighbour's data never fails ours.
 """
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Sequence
 
 import asyncpg
 
 from b3os import metrics
-from b3os.errors import TooMany, Unavailable
-from b3os.queue.broker import Broker, Task
-from b3os.run.handover import TYPE, lane_of, payload_of
+from b3os.handover import hand_over, started_by
+from b3os.queue.broker import Broker
 from b3os.store.admission import Outcome, Proposal, accept
 from b3os.store.pool import Pool
-
-log = logging.getLogger("b3os.inbound")
 
 #: Proposals in one transaction; more gains nothing.
 BATCH_LIMIT = 200
@@ -75,30 +71,9 @@ class Admission:
                 except asyncpg.DataError as error:
                     each[1].set_exception(error)
             return
-        accepted = [(p, o) for p, o in zip(proposals, outcomes, strict=True) if o.status == "accepted"]
-        await self._hand_over(accepted)
+        decided_now = zip(proposals, outcomes, strict=True)
+        await hand_over(self._broker, [started_by(p, o) for p, o in decided_now if o.status == "accepted"])
         for (_, decided), outcome in zip(batch, outcomes, strict=True):
             metrics.ADMISSIONS.labels(outcome.status).inc()
             if not decided.done():
                 decided.set_result(outcome)
-
-    async def _hand_over(self, accepted: Sequence[tuple[Proposal, Outcome]]) -> None:
-        """Queue runs, or tell a worker that some wait for room; a queue that is down or full loses nothing."""
-        try:
-            if any(not outcome.is_queued for _, outcome in accepted):
-                await self._broker.call_feeder()
-            await self._broker.enqueue([run_task(p) for p, outcome in accepted if outcome.is_queued])
-        except (Unavailable, TooMany) as error:
-            log.warning("runs not queued", extra={"error": error.message})
-
-
-def run_task(proposal: Proposal) -> Task:
-    """Make the task that hands a run to a worker."""
-    payload = payload_of(
-        proposal.org_id,
-        proposal.run_id,
-        workflow_id=proposal.workflow_id,
-        version=proposal.version,
-        trigger=proposal.result,
-    )
-    return Task(proposal.run_id, TYPE, payload, lane_of(proposal.source))

@@ -27,13 +27,11 @@ class RunTask(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 _decoder = msgspec.json.Decoder(RunTask)
 
 
-def payload_of(
-    org_id: str, run_id: str, *, workflow_id: str = "", version: int = 0, trigger: dict[str, Any] | None = None
-) -> bytes:
+def payload_of(run: RunTask) -> bytes:
     """Write a task's payload; the trigger's data is left out above 8 kB."""
-    data = msgspec.json.encode(RunTask(org_id, run_id, workflow_id, version, trigger))
-    if trigger is not None and len(data) > CARRIED_LIMIT:
-        return msgspec.json.encode(RunTask(org_id, run_id, workflow_id, version))
+    data = msgspec.json.encode(run)
+    if run.trigger is not None and len(data) > CARRIED_LIMIT:
+        return msgspec.json.encode(msgspec.structs.replace(run, trigger=None))
     return data
 
 

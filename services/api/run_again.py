@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from b3os.errors import BadInput, InvalidDefinition, NotFound
+from b3os.handover import Started, hand_over
 from b3os.ids import RUN, new_id
 from b3os.run.again import check_start, check_version, kept
 from b3os.run.frontier import Head
@@ -18,7 +19,7 @@ from b3os.workflow.compiled import Compiled
 from b3os.workflow.definition import normalise
 from services.api.fields import SMALL_LIMIT, record, text, whole
 from services.api.house import House
-from services.api.runs import hand_over, listed, now_ms
+from services.api.runs import listed, now_ms
 from services.api.wire import Request
 
 
@@ -45,7 +46,7 @@ async def retry(house: House, request: Request) -> Any:
     async with as_org(house.pool, request.org_id) as db:
         run = await run_reads.get_run(db, request.org_id, request.params["id"])
         made = await run_reads.retry_run(db, await _plan(db, request, run, wish))
-    await hand_over(house, RunTask(made.org_id, made.id), "retry", is_queued=made.is_queued)
+    await hand_over(house.broker, [Started(RunTask(made.org_id, made.id), "retry", made.is_queued)])
     return {**listed(made), "runId": made.id}
 
 

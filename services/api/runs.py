@@ -6,11 +6,11 @@ from typing import Any
 import msgspec
 
 from b3os.detect.catalog import webhook_result
-from b3os.errors import BadInput, InvalidDefinition, NotFound, TooMany, Unavailable
+from b3os.errors import BadInput, InvalidDefinition, NotFound
+from b3os.handover import Started, hand_over
 from b3os.ids import RUN, is_run_id, new_id
-from b3os.queue.broker import Task
 from b3os.run.frontier import head_of, open_nodes
-from b3os.run.handover import TYPE, RunTask, lane_of, payload_of
+from b3os.run.handover import RunTask
 from b3os.run.records import NodeRecord, execution_state
 from b3os.run.times import rfc3339
 from b3os.run.transitions import RUN_FINAL
@@ -27,20 +27,6 @@ from services.api.wire import Request, page_of, time_text
 def now_ms() -> int:
     """Milliseconds since 1970, UTC."""
     return time.time_ns() // 1_000_000
-
-
-async def hand_over(house: House, task: RunTask, source: str, *, is_queued: bool) -> None:
-    """Queue a run, or tell a worker that it waits for room; a queue that is down or full loses nothing."""
-    try:
-        if not is_queued:
-            await house.broker.call_feeder()
-            return
-        payload = payload_of(
-            task.org_id, task.run_id, workflow_id=task.workflow_id, version=task.version, trigger=task.trigger
-        )
-        await house.broker.enqueue([Task(task.run_id, TYPE, payload, lane_of(source))])
-    except (Unavailable, TooMany):
-        return
 
 
 def listed(row: run_reads.Run | run_reads.RunListItem) -> dict[str, Any]:
@@ -95,8 +81,8 @@ async def start(house: House, request: Request) -> Any:
                 triggered_by=request.by,
             ),
         )
-    task = RunTask(request.org_id, run_id, row.id, row.shown_version, result)
-    await hand_over(house, task, "manual", is_queued=is_queued)
+    run = RunTask(request.org_id, run_id, row.id, row.shown_version, result)
+    await hand_over(house.broker, [Started(run, "manual", is_queued)])
     return {"runId": run_id}
 
 
@@ -216,5 +202,5 @@ async def resume_node(house: House, org_id: str, run_id: str, node: str, fields:
     woken = await runs.resume_wait(house.pool, org_id, run_id, node, path, data)
     if woken is None:
         return {"action": "skipped", "reason": "the node is not waiting"}
-    await hand_over(house, RunTask(org_id, run_id), woken.source, is_queued=woken.is_queued)
+    await hand_over(house.broker, [Started(RunTask(org_id, run_id), woken.source, woken.is_queued)])
     return {"action": "resumed", "reason": ""}

@@ -3,7 +3,6 @@
 A trigger row with a wait target completes its waiting node instead; both go the same way through here.
 """
 
-import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -11,15 +10,12 @@ from typing import Any
 import msgspec
 
 from b3os import metrics
-from b3os.errors import TooMany, Unavailable
+from b3os.handover import hand_over, started_by
 from b3os.ids import receipt_key, run_id_for
-from b3os.queue.broker import Broker, Task
-from b3os.run.handover import TYPE, lane_of, payload_of
+from b3os.queue.broker import Broker
 from b3os.store.admission import Outcome, Proposal, accept
 from b3os.store.pool import Connection, Pool
 from b3os.store.triggers import TriggerRow
-
-log = logging.getLogger("b3os.master")
 
 #: Outcomes after which a worker must take the run up.
 STARTED = ("accepted", "resumed")
@@ -80,29 +76,8 @@ class Admitter:
         """
         proposals = [propose(event) for event in events]
         outcomes = await accept(self._pool, proposals, cursor=cursor, also=also, then=then)
-        accepted = [(p, o) for p, o in zip(proposals, outcomes, strict=True) if o.status in STARTED]
         for outcome in outcomes:
             metrics.ADMISSIONS.labels(outcome.status).inc()
-        try:
-            # What has no room in its organization's window waits in the database; a worker will ask for it.
-            if any(not o.is_queued for _, o in accepted):
-                await self._broker.call_feeder()
-            await self._broker.enqueue([run_task(p) for p, o in accepted if o.is_queued])
-        except (Unavailable, TooMany) as error:
-            # The sweeper finds runs that nobody holds: nothing is lost.
-            log.warning("runs not queued", extra={"error": error.message})
+        decided = zip(proposals, outcomes, strict=True)
+        await hand_over(self._broker, [started_by(p, o) for p, o in decided if o.status in STARTED])
         return outcomes
-
-
-def run_task(proposal: Proposal) -> Task:
-    """Make the task that hands a run to a worker, with the trigger's data if that is small."""
-    if proposal.wait is not None:  # the run has a trigger already, and it was another
-        return Task(proposal.run_id, TYPE, payload_of(proposal.org_id, proposal.run_id), lane_of(proposal.source))
-    payload = payload_of(
-        proposal.org_id,
-        proposal.run_id,
-        workflow_id=proposal.workflow_id,
-        version=proposal.version,
-        trigger=proposal.result,
-    )
-    return Task(proposal.run_id, TYPE, payload, lane_of(proposal.source))

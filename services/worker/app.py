@@ -17,15 +17,16 @@ from b3os.chain.chains import load_chains
 from b3os.databases.engine import Databases
 from b3os.detect.catalog import check_trigger
 from b3os.errors import B3osError
+from b3os.handover import Started, hand_over
 from b3os.ids import new_id
 from b3os.net.guard import AllowList
 from b3os.net.http import GuardedClient
 from b3os.queue.broker import Broker
 from b3os.queue.servers import Register, Server
+from b3os.run.handover import RunTask
 from b3os.sandbox.pool import SandboxPool
 from b3os.settings import Settings
 from b3os.store.pool import Pool
-from b3os.store.sweep import Ready
 from b3os.stream.publish import Publisher
 from b3os.stream.tell import run_finished
 from services.worker.commit import CommitGroup
@@ -165,14 +166,8 @@ class Worker:
         await self._publisher.close()
 
     async def _hand_over(self, org_id: str, run_id: str, is_queued: bool) -> None:
-        """Queue a new run, or tell a worker that it waits for room; a queue that is down or full loses nothing."""
-        try:
-            if is_queued:
-                await self._broker.enqueue([run_task(Ready(org_id, run_id, "workflow"))])
-            else:
-                await self._broker.call_feeder()
-        except FAILURES as error:
-            log.warning("run not queued", extra={"error": str(error)})
+        """Queue a run that another one triggered."""
+        await hand_over(self._broker, [Started(RunTask(org_id, run_id), "workflow", is_queued)])
 
     async def _tell_stop(self) -> None:
         await self._stop.wait()

@@ -8,8 +8,9 @@ import logging
 from collections.abc import Callable
 
 from b3os.errors import TooMany
+from b3os.handover import task_of
 from b3os.queue.task import Task
-from b3os.run.handover import TYPE, lane_of, payload_of
+from b3os.run.handover import RunTask
 from b3os.store.sweep import Ready
 from services.worker.ports import EngineStore, Queue
 
@@ -119,4 +120,4 @@ class Sweeper:
 
 def run_task(ready: Ready) -> Task:
     """Make the task that hands a run to whichever worker is free."""
-    return Task(ready.id, TYPE, payload_of(ready.org_id, ready.id), lane_of(ready.source))
+    return task_of(RunTask(ready.org_id, ready.id), ready.source)

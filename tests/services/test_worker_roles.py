@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import redis.asyncio
 
+from b3os.handover import hand_over, started_by
 from b3os.ids import receipt_key, run_id_for
 from b3os.queue.broker import Broker
 from b3os.store.admission import Proposal, accept
 from b3os.store.pool import Pool, open_pool
 from b3os.stream.publish import Publisher
-from services.master.admit import run_task
 from services.worker.app import Engine
 from services.worker.commit import CommitGroup
 from services.worker.ports import PostgresStore
@@ -77,8 +77,7 @@ class Site:
         ]
         outcomes = await accept(self.pool, proposals)
         if is_queued:
-            ready = [run_task(p) for p, outcome in zip(proposals, outcomes, strict=True) if outcome.is_queued]
-            await self.broker.enqueue(ready)
+            await hand_over(self.broker, [started_by(p, o) for p, o in zip(proposals, outcomes, strict=True)])
 
     async def count(self, condition: str) -> int:
         return int(await self.pool.fetchval(f"select count(*) from runs where {condition}"))

@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
+from b3os.handover import Started, hand_over, started_by
 from b3os.ids import receipt_key, run_id_for
-from b3os.queue.task import Task
-from b3os.run.handover import TYPE, payload_of
+from b3os.run.handover import RunTask
 from b3os.store.admission import Limit, Proposal
 from b3os.store.triggers import TriggerRow
 from services.master.admit import Admitter
@@ -220,9 +220,7 @@ class Simulation:
             self.world.note(f"event {proposal.run_id} of {proposal.workflow_id}: {outcome.status}")
             if outcome.status == "accepted":
                 self.accepted[outcome.run_id] = proposal.workflow_id
-                payload = payload_of(ORG, outcome.run_id, trigger=proposal.result)
-                task = Task(outcome.run_id, TYPE, payload, "critical")
-                await (broker.enqueue([task]) if outcome.is_queued else broker.call_feeder())
+                await hand_over(broker, [started_by(proposal, outcome)])
 
     async def _callbacks(self) -> None:
         """Answers to waiting nodes, each sent two times at once; some come too late."""
@@ -238,7 +236,7 @@ class Simulation:
                     raise Violation(f"two answers won the wait of {run_id}")
                 if won and won[0].is_queued:
                     with contextlib.suppress(Exception):
-                        await broker.enqueue([Task(run_id, TYPE, payload_of(ORG, run_id), "critical")])
+                        await hand_over(broker, [Started(RunTask(ORG, run_id), "webhook", True)])
 
     async def _watch(self) -> None:
         """I6: once everything works again, no run is idle for long without lease, timer or wait."""
