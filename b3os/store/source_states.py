@@ -1,6 +1,8 @@
-"""How every event source fares: who holds it, how far behind it is, what went wrong last. One row for each source."""
+"""How every event source fares: who holds it, how far behind it is, what went wrong last. One row for each source.
 
-from collections.abc import Sequence
+Holders tell when they renew their leases: see leases.py.
+"""
+
 from datetime import datetime
 from typing import Any
 
@@ -32,14 +34,6 @@ class SourceState(msgspec.Struct, frozen=True):
     error_at: datetime | None
     detail: dict[str, Any]
     told_at: datetime
-
-
-async def tell(db: Db, holder: str, told: Sequence[Told]) -> None:
-    """Write the states of all sources that a master holds, in one statement."""
-    await db.execute(
-        _SQL["tell"], holder, [one.source for one in told], [one.lag for one in told], [one.error for one in told],
-        [one.error_s for one in told], [one.detail for one in told],
-    )  # fmt: skip
 
 
 async def list_states(db: Db) -> list[SourceState]:

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from asyncpg import InterfaceError, PostgresError
 
@@ -22,7 +22,7 @@ log = logging.getLogger("b3os.master")
 LEASE_S = 4.0
 RENEW_S = 2.0
 ASK_S = 0.75
-#: How often the state of what is held is written down, all in one statement.
+#: How often the state of what is held is written down, with a renewal.
 TELL_S = 3.0
 FAILURES = (OSError, PostgresError, InterfaceError, B3osError)
 
@@ -52,7 +52,6 @@ class Keeper:
                 try:
                     if await self._lease(group):
                         pause = RENEW_S
-                    await self._tell()
                 except FAILURES as error:
                     log.warning("leases not renewed", extra={"error": str(error)})
                 with contextlib.suppress(TimeoutError):
@@ -70,7 +69,7 @@ class Keeper:
         Returns whether all that is wanted is held.
         """
         wanted = {source.name: source for family in self._families for source in family.wanted()}
-        held = await leases.renew(self._pool, self._owner, list(self._epochs), LEASE_S)
+        held = await leases.renew(self._pool, self._owner, list(self._epochs), LEASE_S, self._told(wanted.values()))
         for name in held - set(wanted):
             await leases.release(self._pool, name, self._owner)
         self._epochs = {name: epoch for name, epoch in self._epochs.items() if name in held and name in wanted}
@@ -86,13 +85,12 @@ class Keeper:
                 self._following[name] = group.create_task(self._follow(wanted[name]))
         return set(wanted) <= set(self._epochs)
 
-    async def _tell(self) -> None:
-        """Write down how every source that is held fares."""
-        if not self._epochs or time.monotonic() - self._told_at < TELL_S:
-            return
+    def _told(self, wanted: Iterable[Source]) -> list[source_states.Told]:
+        """How every source that is held fares, from time to time: a renewal that it spoils is made without it."""
+        if time.monotonic() - self._told_at < TELL_S:
+            return []
         self._told_at = time.monotonic()
-        held = [source for family in self._families for source in family.wanted() if source.name in self._epochs]
-        await source_states.tell(self._pool, self._owner, [self._state(source) for source in held])
+        return [self._state(source) for source in wanted if source.name in self._epochs]
 
     def _state(self, source: Source) -> source_states.Told:
         lag, detail = source.report() if isinstance(source, Reporting) else ("", {})
@@ -119,6 +117,6 @@ class Keeper:
             self._epochs.pop(source.name, None)
             return 0.0
         except (*FAILURES, ValueError) as error:
-            self._errors[source.name] = (str(error)[:500], time.time())
+            self._errors[source.name] = (str(error)[:500].replace("\x00", ""), time.time())
             log.warning("source failed", extra={"source": source.name, "error": str(error)})
             return source.failed(error)

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from b3os.settings import Settings
-from b3os.store import deliveries, health, source_states
+from b3os.store import deliveries, health, leases, source_states
 from b3os.store.pool import open_pool
 from services.api.app import ROUTES, find_route
 from services.api.descriptions import DESCRIBED
@@ -190,7 +190,9 @@ async def test_answers_are_what_the_document_promises(client: Client, house: Hou
     await health.add_results(house.pool, [health.HealthResult("component:x", "component", "healthy", 1.25)])
     detail = {"announced": 9, "head": 9, "final": 4, "seen": 8, "missing": 1, "gaps": [[3, 3]], "upstreams": []}
     told = [source_states.Told("chain:1", "1 blocks", "it said no", 1.0, detail), source_states.Told("cron")]
-    await source_states.tell(house.pool, "master_1", told)
+    for one in told:
+        await leases.acquire(house.pool, one.source, "master_1", 60)
+    await leases.renew(house.pool, "master_1", [one.source for one in told], 60, told)
     story = Story(client)
     await organizations(story, client)
     workflow_id, secret = await workflows(story)

@@ -100,13 +100,17 @@ async def test_an_organization_sees_its_own_notices_only(place: Place) -> None:
         assert await trigger_notices.of_run(db, "org_a", run_id) is None
 
 
-async def test_states_of_sources_are_told_in_one_statement(place: Place) -> None:
+async def test_states_of_sources_are_told_with_the_renewal_of_their_leases(place: Place) -> None:
     lag, detail = place.source.report()
-    told = [source_states.Told(place.source.name, lag, "", None, detail), source_states.Told("cron", "", "no", 1.0)]
-    await source_states.tell(place.pool, "m1", told)
-    await source_states.tell(place.pool, "m2", told[1:])
+    chain, cron = place.source.name, "cron"
+    told = [source_states.Told(chain, lag, "", None, detail), source_states.Told(cron, "", "no", 1.0)]
+    await leases.acquire(place.pool, cron, "m2", 60)
+    holder = await place.pool.fetchval("select owner from leases where name = $1", chain)
+    assert await leases.renew(place.pool, holder, [chain, cron], 60, told) == {chain}
+    assert [one.source for one in await source_states.list_states(place.pool)] == [chain]
+    assert await leases.renew(place.pool, "m2", [cron], 60, told) == {cron}
     found = await source_states.list_states(place.pool)
-    assert [(one.source, one.holder, one.error) for one in found] == [("chain:31337", "m1", ""), ("cron", "m2", "no")]
+    assert [(one.source, one.holder, one.error) for one in found] == [(chain, holder, ""), (cron, "m2", "no")]
     assert found[0].lag == "0 blocks"
     assert found[0].detail["missing"] == 0
 

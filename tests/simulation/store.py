@@ -361,15 +361,12 @@ class ModelStore:
         self.leases[name] = (owner, epoch, self.now() + ttl_s)
         return epoch
 
-    def renew_leases(self, owner: str, names: Sequence[str], ttl_s: float) -> set[str]:
-        """Extend leases that are still owned."""
+    def renew_leases(self, owner: str, names: Sequence[str], ttl_s: float, told: Sequence[object]) -> set[str]:
+        """Extend leases that are still owned; nothing is decided by what is told of their sources."""
         held = {name for name in names if self.leases.get(name, ("", 0, 0.0))[0] == owner}
         for name in held:
             self.leases[name] = (owner, self.leases[name][1], self.now() + ttl_s)
         return held
-
-    def tell_sources(self, holder: str, told: Sequence[object]) -> None:
-        """Hear how sources fare; nothing is decided by it."""
 
     def release(self, name: str, owner: str) -> None:
         """Give a lease up."""

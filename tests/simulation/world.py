@@ -15,7 +15,6 @@ from typing import Any
 from b3os.errors import Unavailable
 from b3os.run.commands import CallAction
 from b3os.store import runs as real_runs
-from b3os.store import source_states
 from b3os.stream.events import RunEvent
 from services.master import admit, keeper
 from services.master.sources import cron
@@ -172,7 +171,6 @@ def seams(world: World) -> Iterator[None]:
         (runner, "state", SimpleNamespace(load_storage=later("load_storage"), load_variables=later("load_variables"))),
         (runner, "now_ms", lambda: int(wall_s() * 1000)),
         (keeper, "leases", leases),
-        (keeper, "source_states", SimpleNamespace(tell=later("tell_sources"), Told=source_states.Told)),
         (keeper, "time", SimpleNamespace(time=wall_s, monotonic=world.loop.time)),
         (cron, "read_cursor", later("read_cursor")),
         (cron, "time", SimpleNamespace(time=wall_s, monotonic=world.loop.time)),

@@ -6,6 +6,16 @@ on conflict (name) do update set owner = excluded.owner, until = excluded.until,
 where l.owner = excluded.owner or l.until <= now()
 returning epoch;
 -- name: renew
+-- How the sources fare goes into the same commit: an idle master writes once for both.
+with told as (
+    insert into source_states (source, holder, lag, error, error_at, detail)
+    select i.source, $1, i.lag, i.error, to_timestamp(i.error_s), i.detail
+    from unnest($4::text[], $5::text[], $6::text[], $7::double precision[], $8::jsonb[])
+        as i (source, lag, error, error_s, detail)
+    join leases l on l.name = i.source and l.owner = $1 order by 1
+    on conflict (source) do update set holder = excluded.holder, lag = excluded.lag, error = excluded.error,
+        error_at = excluded.error_at, detail = excluded.detail, told_at = now()
+)
 update leases set until = now() + make_interval(secs => $3)
 where owner = $1 and name in (select name from leases where owner = $1 and name = any($2) order by name for update)
 returning name;
