@@ -16,13 +16,14 @@ $(STAMP): requirements.lock pyproject.toml setup.py $(CORES)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check uv 2>/dev/null || echo "uv not available: installing with pip"
 	@if [ -x $(BIN)/uv ]; then \
-	  VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install -q -r requirements.lock && \
+	  VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install -q --compile-bytecode -r requirements.lock && \
 	  VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install -q --no-deps --no-build-isolation -e . ; \
 	else \
 	  $(BIN)/python -m pip install -q -r requirements.lock && \
 	  $(BIN)/python -m pip install -q --no-deps --no-build-isolation -e . ; \
 	fi
 	@$(BIN)/python setup.py -q build_ext --inplace
+	@$(BIN)/python -m compileall -q b3os services
 	@touch $@
 
 lint: setup

@@ -80,6 +80,10 @@ class EmbeddedServers:
         for name in self._wanted:
             if name != "postgres":
                 self._start_valkey(name)
+        return self.urls()
+
+    def urls(self) -> Urls:
+        """Where they listen, once they are started."""
         return Urls(
             database_url=f"postgresql://b3os@/postgres?host={self.sockets}",
             redis_ops_url=f"unix://{self.sockets}/ops.sock",

@@ -44,11 +44,25 @@ class Options(msgspec.Struct, frozen=True):
     as_json: bool = False
 
 
+class Gate:
+    """A pipe at which processes wait: they load their modules while the servers start, and begin when it opens."""
+
+    def __init__(self) -> None:
+        self.waits_at, self._held = os.pipe()
+
+    def open(self) -> None:
+        """Let everyone through, those who come later too."""
+        if self._held >= 0:
+            os.close(self._held)
+            self._held = -1
+
+
 class Child:
     """One supervised process: its command, its life, its next start."""
 
-    def __init__(self, name: str, command: list[str], environ: dict[str, str]) -> None:
+    def __init__(self, name: str, command: list[str], environ: dict[str, str], gate: Gate) -> None:
         self.name = name
+        self._gate = gate
         self._command = command
         self._environ = environ
         self.process: subprocess.Popen[bytes] | None = None
@@ -64,8 +78,8 @@ class Child:
         os.set_blocking(ours, False)
         self.process = subprocess.Popen(
             [*death_signal("TERM"), *self._command],
-            env={**self._environ, "B3OS_READY_FD": str(theirs)},
-            pass_fds=(theirs,),
+            env={**self._environ, "B3OS_START_FD": str(self._gate.waits_at), "B3OS_READY_FD": str(theirs)},
+            pass_fds=(self._gate.waits_at, theirs),
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
@@ -120,12 +134,15 @@ class Supervisor:
             signal.signal(number, self._stop)
         try:
             environ = self._prepare()
+            gate = Gate()
             self.children = [
-                Child(name, [sys.executable, "-m", f"services.{name.split('-')[0]}"], {**environ, **more})
+                Child(name, [sys.executable, "-m", f"services.{name.split('-')[0]}"], {**environ, **more}, gate)
                 for name, more in self._plan()
             ]
             for child in self.children:
                 child.start()
+            self._start_servers(environ)
+            gate.open()
             self._await_ready()
             while not self._stopping:
                 self._watch()
@@ -160,8 +177,7 @@ class Supervisor:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if missing:
             self.servers = EmbeddedServers(folder, wanted=missing)
-            urls = self.servers.start()
-            for name, url in zip(SERVERS, msgspec.structs.astuple(urls), strict=True):
+            for name, url in zip(SERVERS, msgspec.structs.astuple(self.servers.urls()), strict=True):
                 environ[name] = environ.get(name) or url
         for name, value in secrets_of(folder).items():
             environ.setdefault(name, value)
@@ -171,10 +187,14 @@ class Supervisor:
         if not environ.get("B3OS_ACTIONS_URL"):
             port = free_port()
             environ["B3OS_ACTIONS_URL"], environ["B3OS_ACTIONS_PORT"] = f"http://127.0.0.1:{port}", str(port)
+        return environ
+
+    def _start_servers(self, environ: dict[str, str]) -> None:
+        if self.servers is not None:
+            self.servers.start()
         done = subprocess.run([sys.executable, "-m", "b3os.cli", "migrate", "--quiet"], env=environ, check=False)
         if done.returncode:
             raise Unavailable("nothing was started: the line above says why the schema could not be brought up to date")
-        return environ
 
     def _plan(self) -> list[tuple[str, dict[str, str]]]:
         counts = {
