@@ -43,7 +43,10 @@ def started_by(proposal: Proposal, outcome: Outcome) -> Started:
     if proposal.wait is not None:
         run = RunTask(proposal.org_id, proposal.run_id)
     else:
-        run = RunTask(proposal.org_id, outcome.run_id, proposal.workflow_id, proposal.version, proposal.result)
+        run = RunTask(
+            proposal.org_id, outcome.run_id, proposal.workflow_id, proposal.version, proposal.node_id, proposal.source,
+            proposal.now_ms, proposal.result,
+        )  # fmt: skip
     return Started(run, proposal.source, outcome.is_queued)
 
 

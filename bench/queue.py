@@ -37,7 +37,7 @@ def server() -> Iterator[str]:
 async def process(url: str) -> None:
     """Enqueue and process tasks, producer and worker in one process."""
     broker = Broker(url)
-    payload = payload_of(RunTask("org_bench", "run_bench", "wf_bench", 1, {"n": 1}))
+    payload = payload_of(RunTask("org_bench", "run_bench", "wf_bench", 1, "root", "webhook", 1, {"n": 1}))
     tasks = [Task(f"run_{n}", TYPE, payload, "default") for n in range(TASKS)]
 
     async def work() -> None:

@@ -1,8 +1,8 @@
 """Webhooks that arrive together are accepted together: one transaction, one hand-over to the queue.
 
-No timer: a flush begins when the last one ended and takes all that arrived meanwhile, so one call alone waits for one
-commit and a hundred share it. What the database refuses for one call's sake is tried again call by call, so that a
-neighbour's data never fails ours.
+A flush begins when the last one ended and takes all that arrived meanwhile, so one call alone waits for one commit and
+a hundred share it. Under load flushes keep a pace, so that more calls share each. What the database refuses for one
+call's sake is tried again call by call, so that a neighbour's data never fails ours.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ from b3os.store.pool import Pool
 
 #: Proposals in one transaction; more gains nothing.
 BATCH_LIMIT = 200
-#: Flushes at once: while one waits for its commit, the next is written.
-LANES = 2
+#: A flush of so many calls is one under load: the next begins this long after it began.
+BUSY, PACE_S = 4, 0.008
 
 
 class Admission:
@@ -30,24 +30,25 @@ class Admission:
         self._pool = pool
         self._broker = broker
         self._waiting: deque[tuple[Proposal, asyncio.Future[Outcome]]] = deque()
-        self._flushing: set[asyncio.Task[None]] = set()
+        self._flushing: asyncio.Task[None] | None = None
 
     async def admit(self, proposal: Proposal) -> Outcome:
         """Accept one proposal, and hand its run over; raises Unavailable when the database cannot be reached."""
         decided: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting.append((proposal, decided))
-        if len(self._flushing) < LANES:
-            task = asyncio.get_running_loop().create_task(self._flush())
-            self._flushing.add(task)
-            task.add_done_callback(self._flushing.discard)
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.get_running_loop().create_task(self._flush())
         return await decided
 
     async def close(self) -> None:
         """Wait for what is under way."""
-        await asyncio.gather(*self._flushing, return_exceptions=True)
+        if self._flushing is not None:
+            await asyncio.gather(self._flushing, return_exceptions=True)
 
     async def _flush(self) -> None:
+        loop = asyncio.get_running_loop()
         while self._waiting:
+            began = loop.time()
             batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH_LIMIT))]
             try:
                 await self._decide(batch)
@@ -57,6 +58,8 @@ class Admission:
                         decided.set_exception(error)
                 if not isinstance(error, Exception):
                     raise
+            if len(batch) >= BUSY:
+                await asyncio.sleep(began + PACE_S - loop.time())
 
     async def _decide(self, batch: Sequence[tuple[Proposal, "asyncio.Future[Outcome]"]]) -> None:
         proposals = [proposal for proposal, _ in batch]

@@ -1,8 +1,10 @@
 """Where webhook addresses lead, remembered for a tenth of a second: as fresh as the masters' index.
 
-Only where a call goes is remembered. Whether the workflow takes it is decided with the run, in the database.
+Calls that come together ask once. Only where a call goes is remembered: whether the workflow takes it is decided with
+the run, in the database.
 """
 
+import asyncio
 from collections.abc import Callable
 
 from b3os.store import webhooks
@@ -20,12 +22,20 @@ class Targets:
         self._pool = pool
         self._now = now
         self._known: dict[str, tuple[float, list[Target]]] = {}
+        self._asking: dict[str, asyncio.Future[list[Target]]] = {}
 
     async def of(self, secret: str) -> list[Target]:
         """Return the trigger nodes behind a secret; an unknown one is asked for each time."""
         found = self._known.get(secret)
         if found is not None and self._now() - found[0] < FRESH_S:
             return found[1]
+        asking = self._asking.get(secret)
+        if asking is None:
+            asking = self._asking[secret] = asyncio.ensure_future(self._ask(secret))
+            asking.add_done_callback(lambda _: self._asking.pop(secret))
+        return await asyncio.shield(asking)
+
+    async def _ask(self, secret: str) -> list[Target]:
         targets = await webhooks.targets_of_secret(self._pool, secret)
         self._known.pop(secret, None)
         if targets:

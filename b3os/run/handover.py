@@ -15,12 +15,18 @@ URGENT, PLAIN = "critical", "default"
 
 
 class RunTask(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """The payload of a `wf:run` task. `trigger` is None where it is too large, or unknown to who queued it."""
+    """The payload of a `wf:run` task. All but the ids is there for a run that was just accepted, and nobody had yet.
+
+    `trigger` is None where it is too large, or unknown to who queued the run; `started_ms` is UTC milliseconds.
+    """
 
     org_id: str
     run_id: str
     workflow_id: str = ""
     version: int = 0
+    trigger_node: str = ""
+    source: str = ""
+    started_ms: int = 0
     trigger: dict[str, Any] | None = None
 
 

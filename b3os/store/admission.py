@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from b3os.store.leases import write_cursor
-from b3os.store.pool import Connection, Pool, transaction
+from b3os.store.pool import Connection, Db, Pool, transaction
 from b3os.store.runs import resume
 from b3os.store.statements import load
 from b3os.store.waits import WaitTarget
@@ -47,6 +47,10 @@ class Outcome(msgspec.Struct, frozen=True):
     is_queued: bool = False
 
 
+#: What one statement cannot say the last word on.
+UNSETTLED = frozenset({"limited", "duplicate"})
+
+
 class Limit(msgspec.Struct):
     """The counters of a workflow with a cooldown or a run limit."""
 
@@ -73,19 +77,24 @@ async def accept(
     for index, proposal in enumerate(proposals):
         first.setdefault((proposal.org_id, proposal.receipt), index)
     unique = [proposals[index] for index in first.values()]
+    starting = [proposal for proposal in unique if proposal.wait is None]
+    if cursor is None and also is None and then is None and len(starting) == len(unique):
+        return _in_order(proposals, first, _by_key(starting, await _decide_each(pool, starting)))
     async with transaction(pool) as db:
         if cursor is not None:
             await write_cursor(db, *cursor)
         if also is not None:
             await also(db)
-        starting = [proposal for proposal in unique if proposal.wait is None]
-        outcomes = await _decide(db, starting) if starting else []
-        decided = {(p.org_id, p.receipt): outcome for p, outcome in zip(starting, outcomes, strict=True)}
+        decided = _by_key(starting, await _settle(db, starting, await _open(db, starting)))
         decided |= await _resume(db, [proposal for proposal in unique if proposal.wait is not None])
         told = _in_order(proposals, first, decided)
         if then is not None:
             await then(db, told)
     return told
+
+
+def _by_key(proposals: Sequence[Proposal], outcomes: Sequence[Outcome]) -> dict[tuple[str, bytes], Outcome]:
+    return {(p.org_id, p.receipt): outcome for p, outcome in zip(proposals, outcomes, strict=True)}
 
 
 def _in_order(
@@ -127,9 +136,23 @@ def _columns(proposals: Sequence[Proposal]) -> list[list[Any]]:
     ]
 
 
-async def _decide(db: Connection, proposals: list[Proposal]) -> list[Outcome]:
-    rows = await db.fetch(_SQL["open"], *_columns(proposals))
-    outcomes = [Outcome(p.run_id, row["status"], row["is_queued"]) for p, row in zip(proposals, rows, strict=True)]
+async def _decide_each(pool: Pool, proposals: list[Proposal]) -> list[Outcome]:
+    """Decide events that belong to no step of a source: one statement is its own transaction for nearly all."""
+    outcomes = await _open(pool, proposals)
+    if all(outcome.status not in UNSETTLED for outcome in outcomes):
+        return outcomes
+    async with transaction(pool) as db:
+        return await _settle(db, proposals, outcomes)
+
+
+async def _open(db: Db, proposals: list[Proposal]) -> list[Outcome]:
+    """Start the runs of workflows without limits."""
+    rows = await db.fetch(_SQL["open"], *_columns(proposals)) if proposals else []
+    return [Outcome(p.run_id, row["status"], row["is_queued"]) for p, row in zip(proposals, rows, strict=True)]
+
+
+async def _settle(db: Connection, proposals: list[Proposal], outcomes: list[Outcome]) -> list[Outcome]:
+    """Decide what has limits, and find the runs of what was there already."""
     limited = [index for index, outcome in enumerate(outcomes) if outcome.status == "limited"]
     if limited:
         chosen = [proposals[index] for index in limited]

@@ -1,10 +1,11 @@
 """Runs as the engine sees them: claim, load, group commit, waking. Sweeping is in sweep.py, the API's in run_reads.py.
 
 One worker row carries the lease of all its runs. Every write of a run names the epoch of its claim and is refused
-when that is stale. A record that is there already stays: the first result of a node is its result.
+when that is stale. A run that was just accepted is claimed by its first commit: until then nothing of it has left the
+house. A record that is there already stays: the first result of a node is its result.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -18,11 +19,19 @@ from b3os.store.waits import WaitRow, add_waits, is_closed
 
 _SQL = load("runs")
 
-NOTHING: Mapping[str, dict[str, Any]] = {}
+
+class Claim(msgspec.Struct, frozen=True):
+    """Who wants to hold a run that nobody has held yet, and for how long at a time."""
+
+    owner: str
+    ttl_s: float
 
 
 class RunRow(msgspec.Struct, frozen=True):
-    """A claimed run; `definition` is set only when the run carries its own (inline runs), `variables` once it began."""
+    """A run to go on with; `definition` is set only if it carries its own (inline runs), `variables` once it began.
+
+    It is claimed, unless it has a `claim`: then it was just accepted, and its first commit claims it.
+    """
 
     org_id: str
     id: str
@@ -39,6 +48,7 @@ class RunRow(msgspec.Struct, frozen=True):
     definition: dict[str, Any] | None = None
     edited: dict[str, Any] | None = None
     variables: dict[str, Any] | None = None
+    claim: Claim | None = None
 
     @property
     def is_fresh(self) -> bool:
@@ -83,7 +93,10 @@ class RecordLike(Protocol):
 
 
 class RunCommit(msgspec.Struct, frozen=True, kw_only=True):
-    """All that one run wants stored at once; `status` None keeps it, `release` gives the lease up."""
+    """All that one run wants stored at once; `status` None keeps it, `release` gives the lease up.
+
+    With a `claim` it is a run's first: it is stored if nobody has held the run yet, and then the run is its owner's.
+    """
 
     org_id: str
     run_id: str
@@ -96,20 +109,15 @@ class RunCommit(msgspec.Struct, frozen=True, kw_only=True):
     variables: dict[str, Any] | None = None
     status: str | None = None
     release: bool = False
+    claim: Claim | None = None
 
 
-async def claim(
-    pool: Pool, run_ids: Sequence[str], owner: str, ttl_s: float, *, carried: Mapping[str, dict[str, Any]] = NOTHING
-) -> list[RunRow]:
-    """Take the runs that are unfinished and free; each gets a new epoch. The owner's lease starts or goes on.
-
-    `carried` are trigger results that the caller has already, by run id: they are not read again.
-    """
+async def claim(pool: Pool, run_ids: Sequence[str], owner: str, ttl_s: float) -> list[RunRow]:
+    """Take the runs that are unfinished and free; each gets a new epoch. The owner's lease starts or goes on."""
     async with transaction(pool) as db:
         await db.execute(_SQL["beat"], owner, float(ttl_s))
-        rows = await db.fetch(_SQL["claim"], list(run_ids), owner, list(carried))
-    found = [RunRow(*row.values()) for row in rows]
-    return [msgspec.structs.replace(r, trigger_result=carried[r.id]) if r.id in carried else r for r in found]
+        rows = await db.fetch(_SQL["claim"], list(run_ids), owner)
+    return [RunRow(*row.values()) for row in rows]
 
 
 async def renew_runs(pool: Pool, owner: str, ttl_s: float) -> set[tuple[str, str]]:
@@ -135,11 +143,11 @@ def _columns(rows: list[tuple[Any, ...]], width: int) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
 
 
-def _merge(batch: Sequence[RunCommit]) -> list[tuple[str, str, int, str | None, bool]]:
+def _merge(batch: Sequence[RunCommit]) -> list[tuple[str, str, int, bool, str | None, bool]]:
     """One line per run and epoch: the last status given, released if any commit says so."""
-    merged: dict[tuple[str, str, int], tuple[str | None, bool]] = {}
+    merged: dict[tuple[str, str, int, bool], tuple[str | None, bool]] = {}
     for item in batch:
-        key = (item.org_id, item.run_id, item.epoch)
+        key = (item.org_id, item.run_id, item.epoch, item.claim is not None)
         status, release = merged.get(key, (None, False))
         merged[key] = (item.status or status, item.release or release)
     return [(*key, *value) for key, value in merged.items()]
@@ -198,21 +206,29 @@ async def commit(pool: Pool, batch: Sequence[RunCommit]) -> list[int | None]:
         key = (item.org_id, item.run_id)
         newest[key] = max(newest.get(key, item.epoch), item.epoch)
     current = [item for item in batch if newest[item.org_id, item.run_id] == item.epoch]
-    arguments = [
-        *_columns(list(_merge(current)), 5),
-        *_columns(_records(current), 13),
-        *_columns(_timers(current), 6),
-    ]
-    async with transaction(pool) as db:
-        owned = {(row["org_id"], row["id"]): row["shift"] for row in await db.fetch(_SQL["commit"], *arguments)}
-        accepted = [item for item in current if (item.org_id, item.run_id) in owned]
-        await save_writes(db, [(c.org_id, c.run_id, write) for c in accepted for write in c.state])
-        await add_waits(db, [(c.org_id, c.run_id, wait) for c in accepted for wait in c.waits])
-        await save_snapshots(db, {(c.org_id, c.run_id): c.variables for c in accepted if c.variables is not None})
+    if any(item.state or item.waits or item.variables is not None for item in current):
+        async with transaction(pool) as db:
+            owned = await _store(db, current)
+            accepted = [item for item in current if (item.org_id, item.run_id) in owned]
+            await save_writes(db, [(c.org_id, c.run_id, write) for c in accepted for write in c.state])
+            await add_waits(db, [(c.org_id, c.run_id, wait) for c in accepted for wait in c.waits])
+            await save_snapshots(db, {(c.org_id, c.run_id): c.variables for c in accepted if c.variables is not None})
+    else:
+        owned = await _store(pool, current)
     return [
         owned.get((item.org_id, item.run_id)) if newest[item.org_id, item.run_id] == item.epoch else None
         for item in batch
     ]
+
+
+async def _store(db: Db, batch: Sequence[RunCommit]) -> dict[tuple[str, str], int]:
+    """Store all that one statement can; returns the shift of each run that took it."""
+    claims = next((item.claim for item in batch if item.claim is not None), Claim("", 0.0))
+    rows = await db.fetch(
+        _SQL["commit"], *_columns(list(_merge(batch)), 6), *_columns(_records(batch), 13), *_columns(_timers(batch), 6),
+        claims.owner, claims.ttl_s,
+    )  # fmt: skip
+    return {(row["org_id"], row["id"]): row["shift"] for row in rows}
 
 
 class Woken(msgspec.Struct, frozen=True):

@@ -67,13 +67,14 @@ async def start(house: House, request: Request) -> Any:
         trigger_node = wanted or definition.trigger_node_ids[0]
         if trigger_node not in definition.trigger_node_ids:
             raise BadInput(f"`triggerNodeId` {trigger_node!r} is no trigger node of this workflow", code=CODE)
-        result = webhook_result({} if payload is None else payload, {}, rfc3339(now_ms()))
+        at = now_ms()
+        result = webhook_result({} if payload is None else payload, {}, rfc3339(at))
         is_queued = await run_reads.create_run(
             db,
             run_reads.NewRun(
                 org_id=request.org_id,
                 id=run_id,
-                now_ms=now_ms(),
+                now_ms=at,
                 workflow_id=row.id,
                 workflow_version=row.shown_version,
                 trigger_node=trigger_node,
@@ -81,7 +82,7 @@ async def start(house: House, request: Request) -> Any:
                 triggered_by=request.by,
             ),
         )
-    run = RunTask(request.org_id, run_id, row.id, row.shown_version, result)
+    run = RunTask(request.org_id, run_id, row.id, row.shown_version, trigger_node, "manual", at, result)
     await hand_over(house.broker, [Started(run, "manual", is_queued)])
     return {"runId": run_id}
 

@@ -111,7 +111,7 @@ async def read_request(scope: Any, receive: Any) -> Request:
 
 def _is_text(value: str) -> bool:
     """Say whether the store can hold this: no U+0000, no half of a surrogate pair."""
-    return "\x00" not in value and not any("\ud800" <= one <= "\udfff" for one in value)
+    return "\x00" not in value and (value.isascii() or not any("\ud800" <= one <= "\udfff" for one in value))
 
 
 async def send_json(send: Any, status: int, body: Any, *more: tuple[bytes, bytes]) -> None:

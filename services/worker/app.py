@@ -62,9 +62,8 @@ class Engine:
         self._stop = stop
         self.hands = Hands(store, runner, owner=owner, limit=CONCURRENCY)
         self.sweeper = Sweeper(store, queue, owner, asyncio.get_running_loop().time)
-        self.taker = Taker(
-            store, queue, self.sweeper, owner=owner, lease_s=LEASE_S, start=self.hands.start, room=self.hands.room
-        )
+        self.taker = Taker(store, queue, self.sweeper, self.hands, owner=owner, lease_s=LEASE_S)
+        commits.tell_claims_to(self.taker.claimed)
 
     async def serve(self) -> None:
         """Run until `stop`; leaves no lease behind."""
@@ -74,7 +73,7 @@ class Engine:
                 group.create_task(self._every(RENEW_S, self._renew)),
                 group.create_task(self._every(SWEEP_S, self.sweeper.step)),
             ]
-            await self.taker.take(self.hands.room_made, self._stop)
+            await self.taker.take(self._stop)
             await self.hands.empty(self._grace_s)
             self._commits.close()
             await committing
@@ -95,6 +94,7 @@ class Engine:
             if ready:
                 log.info("runs handed back", extra={"count": len(ready)})
                 await self._queue.restore([run_task(one) for one in ready])
+            await self.taker.give_back()
         except FAILURES as error:
             log.warning("leases left to lapse", extra={"error": str(error)})
 

@@ -1,7 +1,8 @@
 """Group commit: results of all runs in hand go to Postgres in shared batches, events leave afterwards.
 
-No timer: a flush starts as soon as the last one ended, and takes everything that arrived meanwhile. One run alone
-waits for one commit; two hundred runs share it.
+A flush starts as soon as the last one ended, and takes everything that arrived meanwhile. One run alone waits for one
+commit; two hundred runs share it. Under load flushes keep a pace, so that more runs share each. What is stored is told
+to Redis while the next flush is under way.
 """
 
 import asyncio
@@ -18,10 +19,14 @@ from b3os.stream.events import RunEvent
 
 log = logging.getLogger("b3os.commit")
 
+#: A flush of so many runs is one under load: the next begins this long after it began.
+BUSY, PACE_S = 4, 0.008
 #: Rows in one statement; more gains nothing and holds the run rows longer.
 BATCH_LIMIT = 500
 
 Store = Callable[[Sequence[RunCommit]], Awaitable[list[int | None]]]
+#: Hears of runs whose claim is decided, whoever has them.
+Claimed = Callable[[Sequence[str]], Awaitable[None]]
 Waiting = tuple[RunCommit, list[RunEvent], "asyncio.Future[None]"]
 
 
@@ -40,6 +45,15 @@ class CommitGroup:
         self._queue: deque[Waiting] = deque()
         self._arrived = asyncio.Event()
         self._is_closing = False
+        self._events: list[RunEvent] = []
+        self._claims: list[str] = []
+        self._stored = asyncio.Event()
+        self._is_over = False
+        self._tell_claimed: Claimed | None = None
+
+    def tell_claims_to(self, claimed: Claimed) -> None:
+        """Choose who hears of decided claims."""
+        self._tell_claimed = claimed
 
     async def add(self, item: RunCommit, events: list[RunEvent]) -> None:
         """Make one run's commit durable, then publish its events; raises StaleEpoch when the lease is lost."""
@@ -55,12 +69,19 @@ class CommitGroup:
 
     async def serve(self) -> None:
         """Flush until it is closed; a failed flush fails the runs in it, whose leases then lapse."""
-        while self._queue or not self._is_closing:
-            await self._arrived.wait()
-            self._arrived.clear()
-            while self._queue:
-                batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_LIMIT))]
-                await self._flush(batch)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._tell())
+            while self._queue or not self._is_closing:
+                await self._arrived.wait()
+                self._arrived.clear()
+                while self._queue:
+                    batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_LIMIT))]
+                    began = asyncio.get_running_loop().time()
+                    await self._flush(batch)
+                    if len(batch) >= BUSY:
+                        await asyncio.sleep(began + PACE_S - asyncio.get_running_loop().time())
+            self._is_over = True
+            self._stored.set()
 
     async def _flush(self, batch: list[Waiting]) -> None:
         try:
@@ -70,26 +91,35 @@ class CommitGroup:
                 if not done.done():
                     done.set_exception(error)
             return
-        events: list[RunEvent] = []
         for (item, own, done), shift in zip(batch, accepted, strict=True):
             if shift is not None:
                 told = {record.seq + 1 for record in item.records}
-                events.extend(moved(event, shift) if event.seq in told else event for event in own)
+                self._events.extend(moved(event, shift) if event.seq in told else event for event in own)
+            if item.claim is not None:
+                self._claims.append(item.run_id)
             if done.done():
                 continue
             if shift is not None:
                 done.set_result(None)
             else:
                 done.set_exception(StaleEpoch(f"run {item.run_id} has a newer owner"))
-        if events:
-            await self._publish(events)
+        self._stored.set()
 
-    async def _publish(self, events: list[RunEvent]) -> None:
-        try:
-            await self._publisher.publish(events)
-        except (OSError, B3osError) as error:
-            # Events are a copy of what is stored: a reader resumes from Postgres.
-            log.warning("events not published", extra={"count": len(events), "error": str(error)})
+    async def _tell(self) -> None:
+        while not self._is_over or self._events or self._claims:
+            await self._stored.wait()
+            self._stored.clear()
+            events, self._events = self._events, []
+            claims, self._claims = self._claims, []
+            try:
+                if events:
+                    await self._publisher.publish(events)
+                if claims and self._tell_claimed is not None:
+                    await self._tell_claimed(claims)
+            except (OSError, B3osError) as error:
+                # Events are a copy of what is stored: a reader resumes from Postgres. A task that is not finished is
+                # taken once more, and its run is found to be claimed.
+                log.warning("not told", extra={"events": len(events), "claims": len(claims), "error": str(error)})
 
 
 def moved(event: RunEvent, shift: int) -> RunEvent:

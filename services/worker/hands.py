@@ -2,7 +2,8 @@
 
 A worker's lease is one row, however many runs it holds. A run that leaves the hands by itself has ended, waits, or lost
 its lease. One that raises, and one whose claim was stored while its answer was lost, is still ours in the database: a
-renewal that finds it astray twice lets it go, so that a fault becomes no tight loop.
+renewal that finds it astray twice lets it go, so that a fault becomes no tight loop. A run that was just accepted is
+held before it is ours: its first commit claims it, or tells that another has it.
 """
 
 import asyncio
@@ -43,6 +44,8 @@ class Hands:
         self._owner = owner
         self._limit = limit
         self._held: dict[str, Held] = {}
+        #: Runs in hand that the database has called ours.
+        self._ours: set[str] = set()
         #: Runs that the last renewal found to be ours, and not in hand.
         self._astray: set[str] = set()
         #: Set whenever a run leaves.
@@ -57,17 +60,23 @@ class Hands:
         return [held.work for held in self._held.values()]
 
     def row(self, run_id: str) -> RunRow:
-        """The claimed row of a run in hand."""
+        """The row of a run in hand."""
         return self._held[run_id].row
 
+    def holds(self, run_id: str) -> bool:
+        """Say whether a run is in hand."""
+        return run_id in self._held
+
     def start(self, row: RunRow, task: Task) -> None:
-        """Go on with a claimed run; one that is here under an older epoch is dropped."""
+        """Go on with a run; one that is here under an older epoch is dropped."""
         older = self._held.get(row.id)
         if older is not None:
             older.going.cancel()
         work = Working(task.id, task.type, task.payload, task.lane, time.time_ns())
         going = asyncio.get_running_loop().create_task(self._go(row))
         self._held[row.id] = Held(row, work, going)
+        if row.claim is None:
+            self._ours.add(row.id)
         going.add_done_callback(lambda done: self._left(row.id, done))
         metrics.RUNS_ACTIVE.set(len(self._held))
 
@@ -79,11 +88,11 @@ class Hands:
         """
         if not self._held:
             return []  # the lease lapses, and all that is astray with it
-        before = dict(self._held)
+        before, ours = dict(self._held), set(self._ours)
         kept = {run_id for _, run_id in await self._store.renew(self._owner, LEASE_S)}
-        for run_id, held in before.items():
-            if run_id not in kept:
-                held.going.cancel()
+        for run_id in ours - kept:
+            before[run_id].going.cancel()
+        self._ours |= kept & set(self._held)
         astray = kept - set(before) - set(self._held)
         lost, self._astray = astray & self._astray, astray
         return await self._store.let_go(self._owner, sorted(lost)) if lost else []
@@ -120,5 +129,6 @@ class Hands:
         held = self._held.get(run_id)
         if held is not None and held.going is done:
             del self._held[run_id]
+            self._ours.discard(run_id)
         metrics.RUNS_ACTIVE.set(len(self._held))
         self.room_made.set()

@@ -1,8 +1,8 @@
 """What the worker needs from outside: the engine's store and the queue. PostgreSQL and Redis have it, the simulation's
 models too."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 from asyncpg import InterfaceError, PostgresError
 
@@ -20,9 +20,7 @@ FAILURES = (OSError, PostgresError, InterfaceError, B3osError)
 class EngineStore(Protocol):
     """Runs, their leases and timers, as the worker's roles use them."""
 
-    async def claim(
-        self, run_ids: Sequence[str], owner: str, ttl_s: float, carried: Mapping[str, dict[str, Any]]
-    ) -> list[RunRow]: ...
+    async def claim(self, run_ids: Sequence[str], owner: str, ttl_s: float) -> list[RunRow]: ...
     async def renew(self, owner: str, ttl_s: float) -> set[tuple[str, str]]: ...
     async def commit(self, batch: Sequence[RunCommit]) -> list[int | None]: ...
     async def cancel(self, org_id: str, run_id: str) -> None: ...
@@ -61,11 +59,9 @@ class PostgresStore:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def claim(
-        self, run_ids: Sequence[str], owner: str, ttl_s: float, carried: Mapping[str, dict[str, Any]]
-    ) -> list[RunRow]:
+    async def claim(self, run_ids: Sequence[str], owner: str, ttl_s: float) -> list[RunRow]:
         """Take runs that are free."""
-        return await runs.claim(self._pool, run_ids, owner, ttl_s, carried=carried)
+        return await runs.claim(self._pool, run_ids, owner, ttl_s)
 
     async def renew(self, owner: str, ttl_s: float) -> set[tuple[str, str]]:
         """Renew an owner's lease; returns the runs still held."""

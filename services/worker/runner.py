@@ -50,7 +50,7 @@ def now_ms() -> int:
 
 
 class Runner:
-    """Goes on with runs whose lease this worker holds."""
+    """Goes on with runs whose lease this worker holds, or takes with the first commit."""
 
     def __init__(
         self,
@@ -71,9 +71,13 @@ class Runner:
         self._compiled: dict[tuple[str, str, int], Compiled] = {}
         #: Variables that a run begins with and that its first commit will keep.
         self._snapshots: dict[tuple[str, str], dict[str, Any]] = {}
+        #: Claims that a run's first commit will make.
+        self._claims: dict[tuple[str, str], runs.Claim] = {}
 
     async def go_on(self, row: runs.RunRow) -> None:
         """Drive one run until it ends, waits, or another owner takes it."""
+        if row.claim is not None:
+            self._claims[row.org_id, row.id] = row.claim
         try:
             scheduler, commands, events = await self._restore(row)
             await self._drive(row, scheduler, commands, events)
@@ -86,14 +90,16 @@ class Runner:
             await self._refuse(row, NodeError(code="500000", message=f"this is our fault and it is logged: {error}"))
         finally:
             self._snapshots.pop((row.org_id, row.id), None)
+            self._claims.pop((row.org_id, row.id), None)
 
     async def _refuse(self, row: runs.RunRow, error: NodeError) -> None:
         """End a run that no owner can go on with; its trigger node says why."""
         at = now_ms()
         record = NodeRecord(1, row.trigger_node, "", "", "failure", None, kept_error(error), None, at, at)
         item = runs.RunCommit(
-            org_id=row.org_id, run_id=row.id, epoch=row.epoch, records=[record], status="failure", release=True
-        )
+            org_id=row.org_id, run_id=row.id, epoch=row.epoch, records=[record], status="failure", release=True,
+            claim=self._claims.pop((row.org_id, row.id), None),
+        )  # fmt: skip
         await self._commits.add(item, [*node_events(row, [record]), run_finished(row, "failure", at)])
 
     async def _restore(self, row: runs.RunRow) -> tuple[RunScheduler, list[Command], list[RunEvent]]:
@@ -239,6 +245,7 @@ class Runner:
             variables=self._snapshots.pop((row.org_id, row.id), None),
             status=status,
             release=release or status is not None,
+            claim=self._claims.pop((row.org_id, row.id), None),
         )
         return item, events
 

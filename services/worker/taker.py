@@ -1,18 +1,21 @@
-"""Role: take tasks while there is room, claim their runs, start them.
+"""Role: take tasks while there is room, and start their runs.
 
-The lease in PostgreSQL decides who runs; the queue entry has done its work once the run is claimed. A task that is not
-ours goes back for others, one that cannot be read is archived for a person to look at.
+The lease in PostgreSQL decides who runs; the queue entry has done its work once the run is claimed. A task that carries
+all of a run that was just accepted is begun at once, and the run's first commit claims it; any other run is claimed
+first. A task that is not ours goes back for others, one that cannot be read is archived for a person to look at.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from b3os.errors import BadInput
 from b3os.queue.task import Task
-from b3os.run.handover import TYPE, read_payload
-from b3os.store.runs import RunRow
+from b3os.run.handover import TYPE, RunTask, read_payload
+from b3os.store.runs import Claim, RunRow
+from services.worker.hands import Hands
 from services.worker.ports import FAILURES, EngineStore, Queue
 from services.worker.sweeper import Sweeper
 
@@ -29,31 +32,24 @@ PAUSE_S = 0.5
 
 
 class Taker:
-    """Fills this worker's hands; `start` runs a claimed run, `room` says how many more it may hold."""
+    """Fills this worker's hands."""
 
     def __init__(
-        self,
-        store: EngineStore,
-        queue: Queue,
-        sweeper: Sweeper,
-        *,
-        owner: str,
-        lease_s: float,
-        start: Callable[[RunRow, Task], None],
-        room: Callable[[], int],
+        self, store: EngineStore, queue: Queue, sweeper: Sweeper, hands: Hands, *, owner: str, lease_s: float
     ) -> None:
         self._store = store
         self._queue = queue
         self._sweeper = sweeper
-        self._owner = owner
-        self._lease_s = lease_s
-        self._start = start
-        self._room = room
-        self._claiming: list[Task] = []
+        self._hands = hands
+        self._claim = Claim(owner, lease_s)
+        #: Tasks that wait for the claim of their runs, by run; those that were begun without one.
+        self._claiming: dict[str, Task] = {}
+        self._begun: dict[str, Task] = {}
         self._is_hungry = False
 
-    async def take(self, room_made: asyncio.Event, stop: asyncio.Event) -> None:
-        """Take until `stop`; waits for `room_made` while the hands are full."""
+    async def take(self, stop: asyncio.Event) -> None:
+        """Take until `stop`; waits while the hands are full."""
+        room_made = self._hands.room_made
         while not stop.is_set():
             room_made.clear()
             if self._room() <= 0:
@@ -78,45 +74,90 @@ class Taker:
             return self._is_hungry
         return False
 
+    async def claimed(self, run_ids: Sequence[str]) -> None:
+        """Finish the tasks of runs that were begun and are claimed now, by us or by another."""
+        tasks = [self._begun.pop(run_id) for run_id in run_ids if run_id in self._begun]
+        if tasks:
+            await self._queue.done(tasks)
+
     async def extend(self) -> None:
-        """Renew the leases of tasks that are taken and not yet claimed: the database may be slow."""
-        if self._claiming:
-            await self._queue.extend(self._claiming)
+        """Renew the leases of tasks whose runs are not yet claimed: the database may be slow.
+
+        A run that left the hands unclaimed could not reach the database: its task goes back.
+        """
+        await self.give_back()
+        taken = [*self._claiming.values(), *self._begun.values()]
+        if taken:
+            await self._queue.extend(taken)
+
+    async def give_back(self) -> None:
+        """Give back the tasks of runs that were begun, and left the hands unclaimed."""
+        left = [self._begun.pop(run_id) for run_id in self._gone()]
+        if left:
+            await self._queue.requeue(left)
+
+    def _gone(self) -> list[str]:
+        return [run_id for run_id in self._begun if not self._hands.holds(run_id)]
+
+    def _room(self) -> int:
+        return self._hands.room() - len(self._gone())
 
     async def _begin(self, tasks: Sequence[Task]) -> None:
         ours = [task for task in tasks if task.type == TYPE]
         foreign = [task for task in tasks if task.type != TYPE]
         if foreign:
             await self._queue.retry(foreign, f"this worker does only {TYPE} tasks", FOREIGN_RETRY_S)
-        wanted, carried = await self._read(ours)
-        if not wanted:
-            return
-        self._claiming = list(wanted.values())
+        wanted: dict[str, Task] = {}
+        for task, run in await self._read(ours):
+            if run.trigger is None or self._hands.holds(run.run_id):
+                wanted[run.run_id] = task
+            else:
+                self._begun[run.run_id] = task
+                self._hands.start(begun(run, run.trigger, self._claim), task)
+        if wanted:
+            await self._claim_first(wanted)
+
+    async def _claim_first(self, wanted: dict[str, Task]) -> None:
+        self._claiming = wanted
         try:
-            rows = await self._store.claim(list(wanted), self._owner, self._lease_s, carried)
+            rows = await self._store.claim(list(wanted), self._claim.owner, self._claim.ttl_s)
         except Exception:
-            await self._queue.requeue(self._claiming)
+            await self._queue.requeue(list(wanted.values()))
             raise
         finally:
-            claimed, self._claiming = self._claiming, []
+            self._claiming = {}
         for row in rows:
-            self._start(row, wanted[row.id])
-        await self._queue.done(claimed)
+            self._hands.start(row, wanted[row.id])
+        await self._queue.done(list(wanted.values()))
 
-    async def _read(self, tasks: Sequence[Task]) -> tuple[dict[str, Task], Mapping[str, dict[str, Any]]]:
-        wanted: dict[str, Task] = {}
-        carried: dict[str, dict[str, Any]] = {}
+    async def _read(self, tasks: Sequence[Task]) -> list[tuple[Task, RunTask]]:
+        told = []
         for task in tasks:
             try:
-                told = read_payload(task.payload)
+                told.append((task, read_payload(task.payload)))
             except BadInput as error:
                 log.error("task cannot be read", extra={"task": task.id})
                 await self._queue.archive([task], error.message)
-                continue
-            wanted[told.run_id] = task
-            if told.trigger is not None:
-                carried[told.run_id] = told.trigger
-        return wanted, carried
+        return told
+
+
+def begun(run: RunTask, trigger: dict[str, Any], claim: Claim) -> RunRow:
+    """Make the row of a run that was just accepted from what its task carries."""
+    return RunRow(
+        org_id=run.org_id,
+        id=run.run_id,
+        workflow_id=run.workflow_id,
+        workflow_version=run.version,
+        status="running",
+        trigger_node=run.trigger_node,
+        trigger_source=run.source,
+        trigger_result=trigger,
+        source_run_id=None,
+        started_at=datetime.fromtimestamp(run.started_ms / 1000, UTC),
+        finished_at=None,
+        epoch=1,
+        claim=claim,
+    )
 
 
 async def either(work: Any, stop: asyncio.Event) -> Any:

@@ -54,7 +54,7 @@ async def accepted(pool: Pool, run_id: str) -> str:
 
 
 async def hold(store: PostgresStore, hands: Hands, run_id: str) -> None:
-    (row,) = await store.claim([run_id], OWNER, 6.0, {})
+    (row,) = await store.claim([run_id], OWNER, 6.0)
     hands.start(row, Task(run_id, "wf:run", b"", "default"))
 
 
@@ -75,9 +75,9 @@ async def test_a_run_that_is_ours_and_not_in_hand_is_let_go_at_the_second_renewa
     store, runner = PostgresStore(pool), Patient()
     hands = Hands(store, runner, owner=OWNER, limit=9)  # type: ignore[arg-type]
     await hold(store, hands, await accepted(pool, "run_1"))
-    await store.claim([await accepted(pool, "run_2")], OWNER, 6.0, {})  # the answer never came
+    await store.claim([await accepted(pool, "run_2")], OWNER, 6.0)  # the answer never came
     assert await hands.renew() == []
     assert [ready.id for ready in await hands.renew()] == ["run_2"]
-    assert [row.id for row in await store.claim(["run_1", "run_2"], "worker_2", 6.0, {})] == ["run_2"]
+    assert [row.id for row in await store.claim(["run_1", "run_2"], "worker_2", 6.0)] == ["run_2"]
     runner.off.set()
     await hands.empty(5)

@@ -208,9 +208,8 @@ class Simulation:
             await asyncio.sleep(rng.uniform(0.05, HEALED_S / EVENTS))
             workflow = rng.choice(sorted(set(WORKFLOWS) - {"slots"}))
             key = receipt_key(f"wf_{workflow}", "root", f"event:{number}")
-            proposal = Proposal(
-                ORG, f"wf_{workflow}", 1, "root", key, run_id_for(key), "webhook", {"n": number}, int(self.loop.time())
-            )
+            at = int((START_S + self.loop.time()) * 1000)
+            proposal = Proposal(ORG, f"wf_{workflow}", 1, "root", key, run_id_for(key), "webhook", {"n": number}, at)
             for _ in range(rng.choice((1, 1, 2))):
                 await self._admit(client, broker, proposal)
 

@@ -3,7 +3,7 @@
 `is_fenced` off is the known bug that the simulation must find.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -132,9 +132,7 @@ class ModelStore:
         self.nodes[p.run_id] = {}
         return Outcome(p.run_id, "accepted", queued_at is not None)
 
-    def claim(
-        self, run_ids: Sequence[str], owner: str, ttl_s: float, carried: Mapping[str, dict[str, Any]]
-    ) -> list[RunRow]:
+    def claim(self, run_ids: Sequence[str], owner: str, ttl_s: float) -> list[RunRow]:
         """Take runs that are free."""
         self.workers[owner] = self.now() + ttl_s
         taken = []
@@ -148,7 +146,7 @@ class ModelStore:
             taken.append(
                 RunRow(
                     run.org_id, run.id, run.workflow_id, run.version, run.status, run.node_id, run.source,
-                    carried.get(run.id, run.result), None, started_at, None, run.epoch,
+                    run.result, None, started_at, None, run.epoch,
                     variables=run.variables,
                 )
             )  # fmt: skip
@@ -169,13 +167,22 @@ class ModelStore:
         before = {item.run_id: self.runs[item.run_id].status for item in batch if item.run_id in self.runs}
         for item in batch:
             run = self.runs.get(item.run_id)
-            is_current = run is not None and run.epoch == item.epoch == newest[item.run_id]
+            is_current = run is not None and self._is_current(run, item) and item.epoch == newest[item.run_id]
             if run is None or (self.is_fenced and (not is_current or before[item.run_id] not in LIVE)):
                 found.append(None)
                 continue
+            if item.claim is not None:
+                self.workers[item.claim.owner] = self.now() + item.claim.ttl_s
+                run.owner, run.epoch = item.claim.owner, item.epoch
+                run.queued_at = self.now() if run.queued_at is None else run.queued_at
             self._store(run, item)
             found.append(run.shift)
         return found
+
+    def _is_current(self, run: Run, item: RunCommit) -> bool:
+        if item.claim is not None:
+            return run.epoch == 0 and run.owner is None
+        return run.epoch == item.epoch
 
     def _store(self, run: Run, item: RunCommit) -> None:
         nodes = self.nodes[run.id]

@@ -10,7 +10,7 @@ import msgspec
 
 from b3os.ids import receipt_key, run_id_for
 from b3os.store.admission import Proposal
-from b3os.store.runs import RunCommit, RunRow, TimerRow
+from b3os.store.runs import Claim, RunCommit, RunRow, TimerRow
 
 WINDOW = 4
 
@@ -44,7 +44,7 @@ def part(run: RunRow, *records: Record, **more: Any) -> RunCommit:
 async def taken(house: Any, number: int = 1, owner: str = "w1") -> RunRow:
     proposal = event(number)
     await house.store.accept([proposal])
-    [run] = await house.store.claim([proposal.run_id], owner, 6.0, {})
+    [run] = await house.store.claim([proposal.run_id], owner, 6.0)
     return run
 
 
@@ -65,7 +65,7 @@ class StoreContract:
         assert [o.is_queued for o in await house.store.accept([event(1, "org_b")])] == [True]
         assert (await house.store.look()).is_waiting
         assert (await house.store.feed("", orgs=10, limit=100)).ready == []
-        runs = await house.store.claim([one.run_id for one in noisy[:2]], "w1", 6.0, {})
+        runs = await house.store.claim([one.run_id for one in noisy[:2]], "w1", 6.0)
         await house.store.commit([part(run, status="success", release=True) for run in runs])
         page = await house.store.feed("", orgs=10, limit=100)
         assert [ready.id for ready in page.ready] == [one.run_id for one in noisy[4:6]]
@@ -73,20 +73,57 @@ class StoreContract:
     async def test_a_held_run_is_not_taken_again(self, house: Any) -> None:
         run = await taken(house)
         assert (run.epoch, run.is_fresh, run.trigger_result) == (1, True, {"n": 1})
-        assert await house.store.claim([run.id], "w2", 6.0, {}) == []
+        assert await house.store.claim([run.id], "w2", 6.0) == []
         await house.later(4)
         assert await house.store.renew("w1", 6.0) == {(run.org_id, run.id)}
         await house.later(4)
-        assert await house.store.claim([run.id], "w2", 6.0, {}) == []
+        assert await house.store.claim([run.id], "w2", 6.0) == []
         await house.later(4)
-        [stolen] = await house.store.claim([run.id], "w2", 6.0, {run.id: {"n": 9}})
-        assert (stolen.epoch, stolen.is_fresh, stolen.trigger_result) == (2, False, {"n": 9})
+        [stolen] = await house.store.claim([run.id], "w2", 6.0)
+        assert (stolen.epoch, stolen.is_fresh, stolen.trigger_result) == (2, False, {"n": 1})
         assert await house.store.renew("w1", 6.0) == set()
+
+    async def test_the_first_commit_claims_a_run_that_nobody_held(self, house: Any) -> None:
+        proposal = event(1)
+        await house.store.accept([proposal])
+        where = {"org_id": proposal.org_id, "run_id": proposal.run_id, "epoch": 1}
+        first = RunCommit(**where, records=[Record(1, "a", result=1)], claim=Claim("w1", 6.0))
+        other = RunCommit(**where, records=[Record(1, "a", result=2)], claim=Claim("w2", 6.0))
+        assert await house.store.commit([first]) == [0]
+        assert await house.store.commit([other]) == [None]
+        assert await house.store.commit([first]) == [None], "a task that is given twice is begun twice, and stored once"
+        assert await house.store.renew("w1", 6.0) == {(proposal.org_id, proposal.run_id)}
+        assert await house.store.claim([proposal.run_id], "w2", 6.0) == []
+        assert await house.store.commit([RunCommit(**where, records=[Record(2, "b")])]) == [0]
+        assert [row["result"] for row in await house.store.load_records(proposal.org_id, proposal.run_id)] == [1, None]
+        await house.later(7)
+        [stolen] = await house.store.claim([proposal.run_id], "w2", 6.0)
+        assert (stolen.epoch, stolen.is_fresh) == (2, False)
+        assert await house.store.commit([RunCommit(**where, status="success", release=True)]) == [None]
+
+    async def test_a_claimed_run_is_no_other_commits_first(self, house: Any) -> None:
+        run = await taken(house)
+        late = RunCommit(
+            org_id=run.org_id, run_id=run.id, epoch=1, claim=Claim("w2", 6.0), status="success", release=True
+        )
+        assert await house.store.commit([late]) == [None]
+        assert await house.store.commit([part(run, status="success", release=True)]) == [0]
+
+    async def test_a_first_commit_may_end_its_run(self, house: Any) -> None:
+        proposal = event(1)
+        await house.store.accept([proposal])
+        whole = RunCommit(
+            org_id=proposal.org_id, run_id=proposal.run_id, epoch=1, claim=Claim("w1", 6.0), status="success",
+            records=[Record(1, "a")], release=True,
+        )  # fmt: skip
+        assert await house.store.commit([whole]) == [0]
+        assert await house.store.commit([whole]) == [None]
+        assert await house.store.claim([proposal.run_id], "w2", 6.0) == []
 
     async def test_a_stale_epoch_writes_nothing(self, house: Any) -> None:
         run = await taken(house)
         await house.later(7)
-        [stolen] = await house.store.claim([run.id], "w2", 6.0, {})
+        [stolen] = await house.store.claim([run.id], "w2", 6.0)
         late = part(run, Record(1, "late"), timers=[TimerRow("late", "", "delay", 0)], status="failure", release=True)
         assert await house.store.commit([late, part(stolen, Record(1, "a", result=1))]) == [None, 0]
         assert await house.store.commit([late]) == [None]
@@ -113,7 +150,7 @@ class StoreContract:
         one, two = await taken(house, 1), await taken(house, 2)
         assert [ready.id for ready in await house.store.let_go("w1", [two.id])] == [two.id]
         assert [ready.id for ready in await house.store.give_back("w1")] == [one.id]
-        [again] = await house.store.claim([one.id], "w2", 6.0, {})
+        [again] = await house.store.claim([one.id], "w2", 6.0)
         assert again.epoch == 2
 
     async def test_a_run_the_queue_lost_is_found_and_then_left_for_a_while(self, house: Any) -> None:
@@ -137,7 +174,7 @@ class StoreContract:
         assert await house.store.commit([part(run, Record(2, "x"), status="waiting", release=True)]) == [1]
         rows = await house.store.load_records(run.org_id, run.id)
         assert [(row["seq"], row["node_id"]) for row in rows] == [(1, "d"), (2, "d"), (3, "x")]
-        [again] = await house.store.claim([run.id], "w2", 6.0, {})
+        [again] = await house.store.claim([run.id], "w2", 6.0)
         assert again.epoch == 2
 
     async def test_one_of_two_answers_wins_and_queues_the_run(self, house: Any) -> None:

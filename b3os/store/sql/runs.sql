@@ -13,8 +13,7 @@ update runs r set owner = $2, epoch = r.epoch + 1, shift = 0, woken = false, sta
     queued_at = coalesce(r.queued_at, now())
 from free f where r.org_id = f.org_id and r.id = f.id
 returning r.org_id, r.id, r.workflow_id, r.workflow_version, r.status, r.trigger_node, r.trigger_source,
-    case when r.id = any($3) then null else r.trigger_result end as trigger_result, r.source_run_id, r.started_at,
-    r.finished_at, r.epoch, r.definition, r.edited, r.variables;
+    r.trigger_result, r.source_run_id, r.started_at, r.finished_at, r.epoch, r.definition, r.edited, r.variables;
 -- name: held
 select org_id, id from runs where owner = $1 and status = 'running';
 -- name: load_definition
@@ -26,20 +25,25 @@ from runs r join node_runs n on n.org_id = r.org_id and n.run_id = r.id and n.da
 where r.org_id = $1 and r.id = $2 order by n.seq;
 -- name: commit
 with wanted as (
-    select * from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::boolean[])
-        as i (org_id, id, epoch, status, release)
+    select * from unnest($1::text[], $2::text[], $3::bigint[], $4::boolean[], $5::text[], $6::boolean[])
+        as i (org_id, id, epoch, claims, status, release)
+), beat as (
+    insert into workers (owner, until) select $26, now() + make_interval(secs => $27) where $26 <> ''
+    on conflict (owner) do update set until = excluded.until
 ), owned as (
-    select r.org_id, r.id, r.day, r.shift, w.status, w.release
-    from runs r join wanted w on w.org_id = r.org_id and w.id = r.id and w.epoch = r.epoch
+    -- A run that nobody held is claimed by its first commit: of two who were given its task, one wins.
+    select r.org_id, r.id, r.day, r.shift, r.epoch = 0 as is_new, w.status, w.release
+    from runs r join wanted w on w.org_id = r.org_id and w.id = r.id
     where r.status in ('running', 'waiting')
+        and r.epoch = case when w.claims then 0 else w.epoch end and (r.owner is null or not w.claims)
     order by r.org_id, r.id for update of r
 ), records as (
     insert into node_runs (org_id, run_id, day, node_id, path, final, seq, type, status, input, result, branch,
         started_ms, finished_ms, attempt)
     select o.org_id, o.id, o.day, n.node_id, n.path, n.status in ('success', 'failure', 'skipped'), n.seq + o.shift,
         n.type, n.status, n.input::jsonb, n.result::jsonb, n.branch, n.started_ms, n.finished_ms, n.attempt
-    from unnest($6::text[], $7::text[], $8::int[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[],
-        $14::text[], $15::text[], $16::bigint[], $17::bigint[], $18::smallint[]) as n (org_id, run_id, seq, node_id,
+    from unnest($7::text[], $8::text[], $9::int[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[],
+        $15::text[], $16::text[], $17::bigint[], $18::bigint[], $19::smallint[]) as n (org_id, run_id, seq, node_id,
         path, type, status, input, result, branch, started_ms, finished_ms, attempt)
     join owned o on o.org_id = n.org_id and o.id = n.run_id
     -- The first end of a node is its end; the next attempt of a scheduled node takes the place of the last.
@@ -49,7 +53,7 @@ with wanted as (
 ), timed as (
     insert into timers (org_id, run_id, node_id, path, kind, due_at)
     select o.org_id, o.id, t.node_id, t.path, t.kind, now() + make_interval(secs => t.wake_in_ms / 1000.0)
-    from unnest($19::text[], $20::text[], $21::text[], $22::text[], $23::text[], $24::bigint[])
+    from unnest($20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::bigint[])
         as t (org_id, run_id, node_id, path, kind, wake_in_ms)
     join owned o on o.org_id = t.org_id and o.id = t.run_id
     on conflict (org_id, run_id, node_id, path) do update set due_at = excluded.due_at where timers.kind = 'retry'
@@ -66,10 +70,12 @@ with wanted as (
     update runs r set
         status = case when o.status = 'waiting' and r.woken then 'running' else coalesce(o.status, r.status) end,
         owner = case when o.release or o.status in ('success', 'partial', 'failure', 'cancelled') then null
-            else r.owner end,
+            when o.is_new then $26 else r.owner end,
+        epoch = case when o.is_new then 1 else r.epoch end,
+        queued_at = case when o.is_new then coalesce(r.queued_at, now()) else r.queued_at end,
         finished_at = case when o.status in ('success', 'partial', 'failure', 'cancelled') then now()
             else r.finished_at end
-    from owned o where r.org_id = o.org_id and r.id = o.id and (o.release or o.status is not null)
+    from owned o where r.org_id = o.org_id and r.id = o.id and (o.is_new or o.release or o.status is not null)
 )
 select org_id, id, shift from owned;
 -- name: complete
