@@ -47,6 +47,13 @@ def test_folders_and_files_of_the_architecture_exist() -> None:
         assert list(ROOT.glob(name)), f"ARCHITECTURE.md names {name}, which is not there"
 
 
+def test_the_code_map_has_every_package() -> None:
+    table = (ROOT / "ARCHITECTURE.md").read_text().split("## Code map")[1].split("\n## ")[0]
+    packages = [path.parent for folder in ("b3os", "services") for path in (ROOT / folder).glob("*/__init__.py")]
+    for package in packages:
+        assert f"`{package.relative_to(ROOT)}`" in table, f"the code map lacks {package.relative_to(ROOT)}"
+
+
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda s: s.env)
 def test_setting_is_documented(setting: Setting) -> None:
     default = getattr(Settings(), setting.field)
