@@ -11,6 +11,7 @@ from b3os.detect.catalog import TRIGGER_TYPES
 from b3os.providers import PROVIDERS
 from b3os.settings import SETTINGS, Setting, Settings, load_settings
 from b3os.stream.events import NAMES
+from bench.__main__ import SUITES, gates_of
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -105,3 +106,13 @@ def test_every_run_event_is_documented() -> None:
     page = (ROOT / "docs/events.md").read_text()
     for name in NAMES:
         assert f"`{name}`" in page
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_every_gate_is_documented(suite: str) -> None:
+    page = (ROOT / "docs/benchmarks.md").read_text()
+    for gate in gates_of(suite):
+        name = f"{gate.name}, {gate.unit}" if gate.unit else gate.name
+        bar = f"{'>=' if gate.at_least else '<='} {gate.bar:g}"
+        row = f"| {suite} | {name} | {bar} | {'yes' if gate.is_quick else ''} | {gate.reason} |\n"
+        assert row in page, f"docs/benchmarks.md lacks {row}"
