@@ -28,6 +28,8 @@ DIRECTIVES = {
     "profile": DEBUG,
 }
 MACROS = [("CYTHON_TRACE_NOGIL", "1")] if DEBUG else []
+#: Cython compares its own loop counters with ours; a first start shows no warnings that nobody can act on.
+QUIET = ["-Wno-sign-compare"]
 
 setup(
     ext_modules=cythonize(
@@ -36,7 +38,7 @@ setup(
                 f"b3os._speedups.{core}",
                 [f"b3os/_speedups/{core}.pyx"],
                 define_macros=MACROS,
-                extra_compile_args=["-O2", "-g0"] if not DEBUG else ["-O0", "-g"],
+                extra_compile_args=[*QUIET, *(["-O2", "-g0"] if not DEBUG else ["-O0", "-g"])],
             )
             for core in CORES
         ],

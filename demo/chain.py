@@ -1,5 +1,6 @@
 """`make demo-chain`: get Anvil from npm, start it, deploy the committed test token, stay until Ctrl-C.
 
+The next start goes on with the same blocks: an engine that has read them would refuse a chain that begins anew.
 Also used by the system test. Anvil's accounts are unlocked development accounts; no key is kept here.
 """
 
@@ -20,6 +21,10 @@ ANVIL_VERSION = "1.7.1"
 CHAIN_ID = 31337
 ROOT = Path(__file__).resolve().parent
 CACHE = ROOT.parent / ".demo"
+#: The blocks of `make demo-chain`, written when Anvil ends.
+STATE = CACHE / "chain.json"
+#: Where the first contract of Anvil's first account is, on every chain that it begins.
+TOKEN = "0x5fbdb2315678afecb367f032d93f642f64180aa3"  # noqa: S105 - an address
 START_LIMIT_S = 20.0
 #: npm itself tries an unreachable registry for many minutes without a word.
 INSTALL_LIMIT_S = 90.0
@@ -63,17 +68,18 @@ def call(url: str, method: str, *params: Any) -> Any:
     return answer["result"]
 
 
-def start(port: int, *, chain_id: int = CHAIN_ID) -> "subprocess.Popen[bytes]":
-    """Start Anvil on loopback, answering when this returns; it ends with its parent."""
+def start(port: int, *, chain_id: int = CHAIN_ID, state: Path | None = None) -> "subprocess.Popen[bytes]":
+    """Start Anvil on loopback, answering when this returns; it ends with its parent. `state` keeps its blocks."""
 
     def end_with_parent() -> None:
         with contextlib.suppress(OSError):
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
-    process = subprocess.Popen(
-        [obtain_anvil(), "--port", str(port), "--chain-id", str(chain_id), "--silent"],
-        preexec_fn=end_with_parent,
-    )
+    command = [obtain_anvil(), "--port", str(port), "--chain-id", str(chain_id), "--silent"]
+    if state is not None:
+        state.parent.mkdir(exist_ok=True)
+        command += ["--state", str(state)]
+    process = subprocess.Popen(command, preexec_fn=end_with_parent)
     limit = time.monotonic() + START_LIMIT_S
     while time.monotonic() < limit:
         with contextlib.suppress(OSError):
@@ -103,6 +109,11 @@ def deploy(url: str) -> str:
     return str(receipt(url, sent)["contractAddress"])
 
 
+def token_of(url: str) -> str:
+    """Return the address of the test token, deployed now or by an earlier start."""
+    return TOKEN if call(url, "eth_getCode", TOKEN, "latest") != "0x" else deploy(url)
+
+
 def transfer(url: str, token: str, to: str, amount: int) -> str:
     """Send tokens from the first account; returns the transaction hash."""
     owner = call(url, "eth_accounts")[0]
@@ -111,16 +122,16 @@ def transfer(url: str, token: str, to: str, amount: int) -> str:
 
 
 def main() -> None:
-    """Serve the demo chain on port 8545, or with `transfer TO AMOUNT` send tokens on it."""
+    """Serve the demo chain on port 8545, or with `transfer TOKEN TO AMOUNT` send tokens on it."""
     port = int(os.environ.get("DEMO_CHAIN_PORT", "8545"))
     url = f"http://127.0.0.1:{port}"
     if sys.argv[1:2] == ["transfer"]:
         token, to, amount = sys.argv[2:5]
         print(receipt(url, transfer(url, token, to, int(amount)))["transactionHash"])
         return
-    process = start(port)
+    process = start(port, state=STATE)
     accounts = call(url, "eth_accounts")
-    print(f"chain {CHAIN_ID} {url}\ntoken {deploy(url)}\nowner {accounts[0]}\nfriend {accounts[1]}", flush=True)
+    print(f"chain {CHAIN_ID} {url}\ntoken {token_of(url)}\nowner {accounts[0]}\nfriend {accounts[1]}", flush=True)
     with contextlib.suppress(KeyboardInterrupt):
         process.wait()
     process.terminate()
