@@ -36,8 +36,11 @@ class RunEvent(msgspec.Struct, frozen=True, kw_only=True):
     error: Any = None
 
 
-def encode_sse(event: RunEvent) -> bytes:
-    """Write one frame; LF only, since clients split on it. The organization stays inside."""
+def encode_sse(event: RunEvent, *, is_resumable: bool = True) -> bytes:
+    """Write one frame; LF only, since clients split on it. The organization stays inside.
+
+    A stream of several runs has no place to resume from, and its frames no id.
+    """
     body: dict[str, Any] = {
         "type": event.type,
         "runId": event.run_id,
@@ -47,5 +50,5 @@ def encode_sse(event: RunEvent) -> bytes:
     optional = {"nodeId": event.node_id, "path": event.path or None, "nodeType": event.node_type,
                 "status": event.status, "result": event.result, "error": event.error}  # fmt: skip
     body.update((key, value) for key, value in optional.items() if value is not None)
-    place = b"" if event.sub else b"id: %d\n" % event.seq
+    place = b"" if event.sub or not is_resumable else b"id: %d\n" % event.seq
     return place + b"event: %s\ndata: %s\n\n" % (event.type.encode(), msgspec.json.encode(body))

@@ -1,6 +1,10 @@
-"""From commits to streams: each run has one Redis stream whose ids are the events' own sequence numbers."""
+"""From commits to streams: each run has one Redis stream whose ids are the events' own sequence numbers.
 
-from collections.abc import Sequence
+What an organization's watchers are told (how runs begin and end, what actions do) goes to its channel as well, without
+results: one message for all that was committed together.
+"""
+
+from collections.abc import Container, Sequence
 from typing import Any
 
 import msgspec
@@ -20,11 +24,20 @@ def stream_key(run_id: str) -> str:
     return f"b3os:run:{run_id}"
 
 
-class Publisher:
-    """Appends events; publishing the same event twice changes nothing."""
+def channel_of(org_id: str) -> str:
+    """CHANNEL of an organization: messages are msgpack lists of events."""
+    return f"b3os:org:{org_id}"
 
-    def __init__(self, redis_url: str) -> None:
+
+class Publisher:
+    """Appends events; publishing the same event twice changes no run's stream.
+
+    `untold` are node types that an organization's watchers do not hear of.
+    """
+
+    def __init__(self, redis_url: str, *, untold: Container[str | None] = ()) -> None:
         self._redis: Any = open_redis(redis_url)
+        self._untold = untold
 
     async def publish(self, events: Sequence[RunEvent]) -> None:
         """Append events in order; raises Unavailable when Redis cannot be reached."""
@@ -34,6 +47,8 @@ class Publisher:
                     data = {"e": msgspec.msgpack.encode(event)}
                     key = stream_key(event.run_id)
                     pipe.xadd(key, data, id=f"{event.seq}-{event.sub}", maxlen=KEPT_EVENTS, approximate=True)
+                for org_id, told in self._for_watchers(events).items():
+                    pipe.publish(channel_of(org_id), msgspec.msgpack.encode(told))
                 for key in {stream_key(event.run_id) for event in events}:
                     pipe.expire(key, KEPT_S)
                 answers = await pipe.execute(raise_on_error=False)
@@ -63,6 +78,13 @@ class Publisher:
             return await self.tell_live(event)  # the run went on meanwhile
         except RedisError as error:
             raise Unavailable(f"the ops Redis cannot be reached: {error}") from error
+
+    def _for_watchers(self, events: Sequence[RunEvent]) -> dict[str, list[RunEvent]]:
+        found: dict[str, list[RunEvent]] = {}
+        for event in events:
+            if event.node_type not in self._untold:
+                found.setdefault(event.org_id, []).append(msgspec.structs.replace(event, result=None))
+        return found
 
     async def close(self) -> None:
         """Close the connections."""

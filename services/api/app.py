@@ -23,6 +23,7 @@ from services.api import (
     runs,
     schedules,
     sources,
+    watch,
     webhooks,
     workflows,
 )
@@ -35,6 +36,7 @@ from services.api.wire import Bare, Request, read_request, send_failure, send_js
 log = logging.getLogger("b3os.api")
 
 Handler = Callable[[House, Request], Awaitable[Any]]
+Stream = Callable[[House, Request, Any, Any], Awaitable[None]]
 
 #: What a caller must have: nothing, a key if one is sent, any key, a read-write key.
 ANYONE, MAYBE, READ, WRITE = "anyone", "maybe", "read", "write"
@@ -43,13 +45,14 @@ BARE = -1
 
 
 class Route(msgspec.Struct, frozen=True):
-    """One line of the authorisation table; `handler` None is the run stream."""
+    """One line of the authorisation table; a route has a handler that answers once, or a stream."""
 
     method: str
     path: str
     need: str
     handler: Handler | None
     code: int = 200
+    stream: Stream | None = None
 
 
 ROUTES = (
@@ -83,7 +86,10 @@ ROUTES = (
     Route("POST", "/v1/workflows/{id}/run", WRITE, runs.start),
     Route("GET", "/v1/runs", READ, runs.many),
     Route("GET", "/v1/runs/{id}", READ, runs.get),
-    Route("GET", "/v1/runs/{id}/stream", READ, None),
+    Route("GET", "/v1/runs/{id}/stream", READ, None, stream=stream),
+    Route("GET", "/v1/workflows/{id}/runs/stream", READ, None, stream=watch.of_workflow),
+    Route("GET", "/v1/workflow-runs/stream", READ, None, stream=watch.of_workflows),
+    Route("GET", "/v1/activity/stream", READ, None, stream=watch.activity),
     Route("POST", "/v1/runs/{id}/cancel", WRITE, runs.cancel),
     Route("POST", "/v1/runs/{id}/retry", WRITE, run_again.retry),
     Route("GET", "/v1/runs/{id}/why", READ, run_again.why),
@@ -181,9 +187,10 @@ class Api:
             await self._authorise(route, request)
             if route.method != "GET" and route.need != ANYONE:
                 request.fields()  # a route that reads no body refuses a malformed one too
-            if route.handler is None:
-                await stream(self._house, request, receive, answered)
+            if route.stream is not None:
+                await route.stream(self._house, request, receive, answered)
                 return
+            assert route.handler is not None, "a route answers or streams"
             data = await route.handler(self._house, request)
         except B3osError as error:
             await send_failure(answered, error)

@@ -213,6 +213,17 @@ DESCRIBED: dict[tuple[str, str], Described] = {
     ("GET", "/v1/runs/{id}/stream"): Described(
         "runs", "Follow a run as server-sent events, until its last; Last-Event-ID resumes."
     ),
+    ("GET", "/v1/workflows/{id}/runs/stream"): Described(
+        "runs", "Watch how a workflow's runs begin and end, as server-sent events from now on."
+    ),
+    ("GET", "/v1/workflow-runs/stream"): Described(
+        "runs",
+        "Watch the runs of up to 24 workflows at once; those that are not yours are left out.",
+        query={"ids": "Workflow ids, with commas"},
+    ),
+    ("GET", "/v1/activity/stream"): Described(
+        "runs", "Watch what the organization's runs and their actions do, as server-sent events from now on."
+    ),
     ("POST", "/v1/runs/{id}/cancel"): Described("runs", "Cancel a run.", {}, data=Run),
     ("POST", "/v1/runs/{id}/retry"): Described(
         "runs",

@@ -11,6 +11,7 @@ from b3os.settings import Settings
 from b3os.store.pool import Pool
 from b3os.stream.follow import Follower
 from b3os.stream.publish import Publisher
+from b3os.stream.watch import Watcher
 
 
 class House:
@@ -25,6 +26,7 @@ class House:
         self.broker = Broker(settings.redis_ops_url, lane_limit=settings.queue_limit)
         self.inbox = Inbox(pool, self.broker, settings.master_key)
         self.follower = Follower(settings.redis_ops_url)
+        self.watcher = Watcher(settings.redis_ops_url)
         self.publisher = Publisher(settings.redis_ops_url)
 
     async def close(self) -> None:
@@ -32,6 +34,7 @@ class House:
         await self.inbox.close()
         self.databases.close()
         await self.follower.close()
+        await self.watcher.close()
         await self.publisher.close()
         await self.broker.close()
         await self.pool.close()

@@ -36,7 +36,7 @@ async def stream(house: House, request: Request, receive: Any, send: Any) -> Non
     seen = (int(after) if after.isdigit() else 0, 0)
     await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
     metrics.SSE_STREAMS.inc()
-    left: asyncio.Future[Any] = asyncio.ensure_future(_left(receive))
+    left: asyncio.Future[Any] = asyncio.ensure_future(client_left(receive))
     stopping: asyncio.Future[Any] = asyncio.ensure_future(house.stop.wait())
     events = house.follower.follow(run_id, seen[0])
     upcoming: asyncio.Future[Any] = asyncio.ensure_future(anext(events))
@@ -46,7 +46,7 @@ async def stream(house: House, request: Request, receive: Any, send: Any) -> Non
         for event in await _stored(house, request.org_id, run_id):
             if (event.seq, event.sub) > seen:
                 seen = (event.seq, event.sub)
-                await _frame(send, encode_sse(event))
+                await send_frame(send, encode_sse(event))
             if event.type in TERMINAL:
                 return
         while True:
@@ -69,14 +69,14 @@ async def stream(house: House, request: Request, receive: Any, send: Any) -> Non
                     continue
                 seen, quiet_s = (event.seq, event.sub), 0.0
                 metrics.SSE_EVENTS.inc()
-                await _frame(send, encode_sse(event))
+                await send_frame(send, encode_sse(event))
                 if event.type in TERMINAL:
                     return
             if quiet_s >= HEARTBEAT_S:
                 quiet_s = 0.0
-                await _frame(send, b": heartbeat\n\n")
+                await send_frame(send, b": heartbeat\n\n")
     except TooMany:
-        await _frame(send, b": resync\n\n")
+        await send_frame(send, b": resync\n\n")
     finally:
         metrics.SSE_STREAMS.dec()
         for task in (left, stopping, upcoming):
@@ -87,11 +87,13 @@ async def stream(house: House, request: Request, receive: Any, send: Any) -> Non
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _frame(send: Any, data: bytes) -> None:
+async def send_frame(send: Any, data: bytes) -> None:
+    """Send a part of a stream."""
     await send({"type": "http.response.body", "body": data, "more_body": True})
 
 
-async def _left(receive: Any) -> None:
+async def client_left(receive: Any) -> None:
+    """Return when the client has gone."""
     while (await receive())["type"] != "http.disconnect":
         pass
 

@@ -23,6 +23,7 @@ from b3os.net.guard import AllowList
 from b3os.net.http import GuardedClient
 from b3os.queue.broker import Broker
 from b3os.queue.servers import Register, Server
+from b3os.run.builtins.catalog import BUILTINS
 from b3os.run.handover import RunTask
 from b3os.sandbox.pool import SandboxPool
 from b3os.settings import Settings
@@ -114,7 +115,7 @@ class Worker:
         owner = new_id("worker")
         self._store = PostgresStore(pool)
         self._broker = Broker(settings.redis_ops_url, lane_limit=settings.queue_limit)
-        self._publisher = Publisher(settings.redis_ops_url)
+        self._publisher = Publisher(settings.redis_ops_url, untold=BUILTINS)
         commits = CommitGroup(self._store.commit, self._publisher)
         self._actions = ActionsClient(settings.actions_url, settings.internal_key)
         self._http = GuardedClient(settings.egress_allow)

@@ -17,7 +17,7 @@ OWNED = [
     route
     for route in KEYED
     if re.search(r"/v1/(workflows|runs|connectors|api-keys|organizations|orgs)/\{\w+\}", route.path)
-    and not route.path.endswith("/stream")
+    and route.path != "/v1/runs/{id}/stream"
 ]
 
 
