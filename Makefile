@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CORES := $(wildcard b3os/_speedups/*.pyx b3os/_speedups/*.pxi b3os/_speedups/*.pxd)
 
-.PHONY: up setup test debug-test lint bench bench-quick clean demo-chain lock
+.PHONY: up setup test examples debug-test lint bench bench-quick clean demo-chain lock
 
 up: setup
 	@exec $(BIN)/b3os up $(ARGS)
@@ -34,6 +34,11 @@ lint: setup
 test: lint
 	$(BIN)/python -m pytest -q
 	$(BIN)/python -m bench --quick
+
+# Every comparison of a compiled core with its model, with EXAMPLES examples each: about half an hour.
+EXAMPLES ?= 10000
+examples: setup
+	B3OS_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -q --timeout=3600 tests/speedups
 
 # The cores with bounds checks and line tracing, in a copy of the tree: the normal build stays as it is.
 debug-test: setup

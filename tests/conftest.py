@@ -16,11 +16,18 @@ from b3os.embedded.servers import EmbeddedServers, Urls
 from b3os.embedded.supervisor import free_port
 from b3os.store.migrate import migrate
 from demo import chain as demo
+from tests.examples import WANTED, examples
 
 RECURSION_LIMIT = 1000
 
 # The machines are shared and noisy: how long an example takes says nothing.
-settings.register_profile("b3os", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+settings.register_profile(
+    "b3os",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=not WANTED,
+    max_examples=examples(100),
+)
 settings.load_profile("b3os")
 
 _numbers = itertools.count()

@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 
 from b3os.abi.signature import keccak
 from b3os.chain.signatures import N, Signers, address_of, personal_digest, recover
+from tests.examples import examples
 
 SECRETS = st.integers(1, N - 1).map(lambda number: number.to_bytes(32, "big"))
 DIGESTS = st.binary(min_size=32, max_size=32)
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(SECRETS, DIGESTS)
 def test_the_signer_is_recovered(secret: bytes, digest: bytes) -> None:
     key = keys.PrivateKey(secret)

@@ -15,6 +15,7 @@ from b3os.detect.cron_text import MACROS
 from b3os.detect.schedules import POLICIES, parse_schedule
 from b3os.detect.zones import _file_of, changes_of
 from b3os.errors import BadInput
+from tests.examples import examples
 from tests.reference.cron import MONTHS, WEEKDAYS, CronModel, TimetableModel
 
 DAY = 86_400
@@ -89,7 +90,7 @@ def test_slots_of_three_days_are_those_of_the_wall_clock(text: str, zone: str, m
     assert found == expected
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 @given(st.builds("0 3 {} {} {}".format, fields(1, 31, "L"), fields(1, 12), fields(0, 7, "1#5", "L0")))
 @example("0 3 29 2 *")
 @example("0 3 * 2 1#5")
@@ -114,7 +115,7 @@ def test_macros_are_their_fields(macro: str) -> None:
 NEAR = st.text("0123456789*/-,?#LW @adhilymonskefrtu\t\N{ARABIC-INDIC DIGIT TWO}\0", max_size=40)
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=examples(500))
 @given(NEAR | TEXTS.flatmap(lambda text: st.permutations(text).map("".join)), NEAR | st.sampled_from(ZONES))
 @example("0 0 30 2 *", "UTC")
 @example("0 0 31 2,4,6,9,11 *", "UTC")
@@ -247,7 +248,7 @@ class Histories(RuleBasedStateMachine):
 
 
 TestHistories = Histories.TestCase
-TestHistories.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
+TestHistories.settings = settings(max_examples=examples(60), stateful_step_count=20, deadline=None)
 
 
 def test_numbers_are_used_again() -> None:

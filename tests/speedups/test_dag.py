@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from b3os._speedups.dag import MAX_DEPTH, MAX_ITERATIONS, Cursor, Graph
 from b3os.errors import BudgetExceeded
+from tests.examples import examples
 from tests.reference.dag import CursorModel, Shape
 
 LABELS = st.sampled_from([None, None, None, "then", "else", "error"])
@@ -83,7 +84,7 @@ class History:
         return answers[0]
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(shapes(), st.data())
 def test_every_history_is_the_models(shape: Shape, data: st.DataObject) -> None:
     history = History(shape, data.draw(st.sampled_from(shape.roots)), data.draw(st.sampled_from([4, 30, 10_000])))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from b3os.detect.schedules import next_slots
 from b3os.errors import BadInput
+from tests.examples import examples
 
 COUNT = 4
 
@@ -46,7 +47,7 @@ DAYS = st.one_of(
 TEXTS = st.builds("{} {} {}".format, field(0, 59, "*/5"), field(0, 23, "*/2", "22-2"), DAYS)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(TEXTS, st.sampled_from(["UTC", "Asia/Kolkata", "Europe/Berlin"]), st.integers(0, 27))
 def test_slots_away_from_the_change_of_clocks_are_croniters(text: str, zone: str, days: int) -> None:
     after = datetime(2026, 6, 1 + days, 3, 7, 31, tzinfo=UTC)

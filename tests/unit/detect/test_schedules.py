@@ -12,6 +12,7 @@ from b3os._speedups.cron import ALL, ONCE, SKIP, WINDOW, period
 from b3os.detect.cron_index import CronIndex, compute_window
 from b3os.detect.schedules import next_slots, parse_missed, parse_schedule, slot_text
 from b3os.errors import BadInput
+from tests.examples import examples
 
 
 def at(text: str) -> int:
@@ -64,7 +65,7 @@ RULES = st.builds(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(RULES, st.sampled_from(["2020-02-29T05:30:07", "2023-12-31T23:00:00"]), st.integers(0, 3 * 366 * 86_400))
 def test_rules_are_those_of_dateutil(rule: str, start_text: str, later: int) -> None:
     start = datetime.fromisoformat(start_text).replace(tzinfo=UTC)
@@ -112,7 +113,7 @@ def test_bad_schedule_is_refused(payload: dict[str, Any]) -> None:
         parse_schedule(payload)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.text("FREQ=DAILYHOUNTBSMK;0123456789-,+Z:\n", max_size=60), st.booleans())
 def test_any_rrule_is_a_schedule_or_bad_input(text: str, is_near: bool) -> None:
     rule = f"DTSTART:20260101T000000Z\nRRULE:FREQ=DAILY;{text}" if is_near else text

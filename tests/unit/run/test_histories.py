@@ -10,6 +10,7 @@ from b3os.run.frontier import head_of, open_nodes
 from b3os.run.transitions import NODE, NODE_FINAL, RUN, RUN_FINAL
 from b3os.workflow.compiled import Compiled
 from b3os.workflow.definition import normalise
+from tests.examples import examples
 from tests.unit.run.world import World
 
 ARMS = {"if": ["then", "else"], "wait": ["resumed", "timed_out"]}
@@ -57,7 +58,7 @@ def told(world: World) -> dict[tuple[str, str], tuple[str, str | None]]:
     return {key: (record.status, record.branch) for key, record in world.final.items()}
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(definitions(), st.integers(0, 1000), st.integers(0, 9))
 def test_every_history_of_a_definition_has_one_end(compiled: Compiled, salt: int, n: int) -> None:
     straight = World(compiled, salt=salt, n=n).run()
@@ -74,7 +75,7 @@ def test_every_history_of_a_definition_has_one_end(compiled: Compiled, salt: int
             assert told(again) == told(straight), cut
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(definitions(), st.integers(0, 1000))
 def test_records_have_numbers_of_their_own(compiled: Compiled, salt: int) -> None:
     world = World(compiled, salt=salt).run()
@@ -82,7 +83,7 @@ def test_records_have_numbers_of_their_own(compiled: Compiled, salt: int) -> Non
     assert len(numbers) == len(set(numbers))
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(definitions(), st.integers(0, 1000), st.data())
 def test_what_is_open_follows_from_what_is_stored(compiled: Compiled, salt: int, data: st.DataObject) -> None:
     """At any moment of a run the walk over its records finds the calls in flight, the waits and the retries."""
