@@ -63,6 +63,12 @@ def length_of(head: bytes) -> int:
     return next(int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
 
 
+async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wanted: bytes) -> bytes:
+    """Send a request and return its answer's body."""
+    writer.write(wanted)
+    return await reader.readexactly(length_of(await reader.readuntil(b"\r\n\r\n")))
+
+
 async def fire(load: Load) -> Fired:
     """Fire from all connections; with a rate each request has its own moment, whoever sends it."""
     loop = asyncio.get_running_loop()
@@ -79,8 +85,7 @@ async def fire(load: Load) -> Fired:
             if due > loop.time():
                 await asyncio.sleep(due - loop.time())
             sent = loop.time()
-            writer.write(wanted)
-            await reader.readexactly(length_of(await reader.readuntil(b"\r\n\r\n")))
+            await exchange(reader, writer, wanted)
             each.append(loop.time() - sent)
         writer.close()
 

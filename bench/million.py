@@ -117,6 +117,18 @@ async def fill(url: str, count: int) -> None:
     await db.close()
 
 
+async def publish_anew(db: Any, number: int, changes: int, count: int) -> None:
+    """Publish some of `count` triggers anew, in one transaction, as publishing does; other ones for each `number`."""
+    names = [f"wf_{(number * 7001 + n * 37) % count:08d}" for n in range(changes)]
+    await db.execute(
+        "update triggers set version = version + 1, revision = nextval('trigger_revisions'), "
+        "xid = pg_current_xact_id() where (org_id, workflow_id) in "
+        "(select 'org_' || (substr(n, 4)::int % $2), n from unnest($1::text[]) n)",
+        names,
+        ORGS,
+    )
+
+
 @contextmanager
 def servers() -> Iterator[Urls]:
     """Start embedded servers of our own, with fsync as in production."""

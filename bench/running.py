@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,17 +28,26 @@ QUIET = {"B3OS_LOG_LEVEL": "error"}
 class Running:
     """One installation that is up."""
 
-    def __init__(self, folder: str, **environ: str) -> None:
+    def __init__(self, folder: str, *arguments: str, **environ: str) -> None:
         self.folder = folder
+        self.database_url = f"postgresql://b3os@/postgres?host={folder}"
         self.port = free_port()
         began = time.monotonic()
         command = [sys.executable, "-m", "b3os.cli", "up", "--json", "--port", str(self.port), "--data-dir", folder]
-        self._up = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **QUIET, **environ})
+        self._up = subprocess.Popen(
+            [*command, *arguments], stdout=subprocess.PIPE, text=True, env={**os.environ, **QUIET, **environ}
+        )
         assert self._up.stdout is not None
-        assert "ready" in self._up.stdout.readline()
+        try:
+            if "ready" not in self._up.stdout.readline():
+                raise RuntimeError("the installation did not start: the lines above say why")
+        except BaseException:
+            self.stop()
+            raise
         #: Seconds until every process was ready.
         self.start_s = time.monotonic() - began
-        self._key = ""
+        #: The API key of the organization that `publish` made.
+        self.key = ""
 
     def stop(self) -> None:
         """Stop everything."""
@@ -51,13 +60,13 @@ class Running:
         """POST to the API; returns the answer's data."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", msgspec.json.encode(body))
         request.add_header("content-type", "application/json")
-        request.add_header("authorization", f"Bearer {self._key}")
+        request.add_header("authorization", f"Bearer {self.key}")
         with urllib.request.urlopen(request) as answer:
             return msgspec.json.decode(answer.read())["data"]
 
     def publish(self, nodes: dict[str, Any]) -> str:
         """Publish a workflow of an organization of its own; returns the secret of its webhook."""
-        self._key = self._key or self.call("/v1/bootstrap", {})["apiKey"]
+        self.key = self.key or self.call("/v1/bootstrap", {})["apiKey"]
         workflow = self.call("/v1/workflows", {"name": "bench", "definition": {"nodes": nodes}})
         secret: str = self.call(f"/v1/workflows/{workflow['id']}/publish", {})["triggerSecret"]
         return secret
@@ -81,12 +90,18 @@ class Running:
         for statement in statements:
             asyncio.run(self._on_database(partial(execute, statement=statement)))
 
-    async def _on_database(self, act: Callable[[Any], Awaitable[Any]]) -> Any:
-        db = await asyncpg.connect(f"postgresql://b3os@/postgres?host={self.folder}")
+    @contextlib.asynccontextmanager
+    async def database(self) -> AsyncIterator[Any]:
+        """A connection to the database."""
+        db = await asyncpg.connect(self.database_url)
         try:
-            return await act(db)
+            yield db
         finally:
             await db.close()
+
+    async def _on_database(self, act: Callable[[Any], Awaitable[Any]]) -> Any:
+        async with self.database() as db:
+            return await act(db)
 
     def settle(self) -> None:
         """Wait until every run has ended."""
@@ -98,7 +113,11 @@ class Running:
 
     def kill(self, name: str) -> None:
         """Kill the process of a name as a machine that dies does."""
-        os.kill(next(pid for pid, found in self.processes().items() if found == name), signal.SIGKILL)
+        os.kill(self.pid_of(name), signal.SIGKILL)
+
+    def pid_of(self, name: str) -> int:
+        """Return the process id of a name."""
+        return next(pid for pid, found in self.processes().items() if found == name)
 
     def processes(self) -> dict[int, str]:
         """Return what runs below `b3os up`: worker, api, postgres and so on, by process id."""
@@ -144,9 +163,9 @@ async def execute(db: Any, statement: str) -> Any:
 
 
 @contextlib.contextmanager
-def up_in(folder: str, **environ: str) -> Iterator[Running]:
-    """An installation over the data of a folder."""
-    up = Running(folder, **environ)
+def up_in(folder: str, *arguments: str, **environ: str) -> Iterator[Running]:
+    """An installation over the data of a folder; `arguments` are those of `b3os up`."""
+    up = Running(folder, *arguments, **environ)
     try:
         yield up
     finally:

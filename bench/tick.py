@@ -99,14 +99,7 @@ class Loop:
     async def change(self, count: int) -> None:
         """Publish `count` other triggers anew, in one transaction, as publishing does."""
         self._round += 1
-        names = [f"wf_{(self._round * 7001 + n * 37) % self.count:08d}" for n in range(count)]
-        await self.pool.execute(
-            "update triggers set version = version + 1, revision = nextval('trigger_revisions'), "
-            "xid = pg_current_xact_id() where (org_id, workflow_id) in "
-            "(select 'org_' || (substr(n, 4)::int % $2), n from unnest($1::text[]) n)",
-            names,
-            million.ORGS,
-        )
+        await million.publish_anew(self.pool, self._round, count, self.count)
 
     def answer(self, logs: int) -> bytes:
         """Logs of which some are awaited by token watchers; other ones every time."""

@@ -23,7 +23,7 @@ def cli() -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="address the API listens on")
 @click.option("--port", default=8080, show_default=True, help="port the API listens on")
 @click.option("--data-dir", default=".b3os", show_default=True, type=click.Path(path_type=Path))
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(1))
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(0), help="0: they run elsewhere")
 @click.option("--masters", default=1, show_default=True, type=click.IntRange(1))
 @click.option("--actions", default=1, show_default=True, type=click.IntRange(1))
 @click.option("--api", default=1, show_default=True, type=click.IntRange(1))
