@@ -142,7 +142,6 @@ def write(options: Options, stacks: list[Stack]) -> None:
         f"busy {samples / options.seconds / RATE:.0%} of the time"
     )
     text = f"{title}\n\n{top_text(stacks)}"
-    options.out.mkdir(parents=True, exist_ok=True)
     for name, content in (
         ("flame.svg", draw(stacks, title)),
         ("top.txt", text),
@@ -156,6 +155,10 @@ def write(options: Options, stacks: list[Stack]) -> None:
 def profile(options: Options) -> None:
     """Carry out one profile; raises CannotProfile."""
     find_spy()
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotProfile(f"{options.out} cannot be written into ({error.strerror}): choose another --out") from error
     scenario = SCENARIOS[options.scenario]
     tell(f"starting an installation for: {scenario.about}")
     with scenario.open(options.size) as (up, load):

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench.profile import CannotProfile, find_spy, parse, why_failed
+from bench.profile import CannotProfile, find_spy, parse, profile, why_failed
 
 DENIED = "Permission Denied: Try running again with elevated permissions by going 'sudo env \"PATH=$PATH\" !!'"
 DEADLINE_S = 100.0
@@ -92,6 +92,12 @@ def test_a_missing_sampler_is_said_with_its_fix(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("sysconfig.get_path", lambda _: "/nowhere")
     with pytest.raises(CannotProfile, match="make setup"):
         find_spy()
+
+
+def test_a_folder_that_cannot_be_made_is_said_before_anything_is_started(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(CannotProfile, match=r"file/out cannot be written into .*choose another --out"):
+        profile(parse(["worker-run", "--out", str(tmp_path / "file" / "out")]))
 
 
 @pytest.mark.parametrize("arguments", [["nothing"], ["worker-run", "--seconds", "0"], ["worker-run", "--size", "-1"]])
