@@ -56,10 +56,15 @@ def request(load: Load, number: int) -> bytes:
     return head.encode() + b"content-length: %d\r\n\r\n%s" % (len(body), body)
 
 
-def length_of(head: bytes) -> int:
-    """Return an answer's length; a load that is refused measures nothing."""
+def check(head: bytes) -> None:
+    """Raise when an answer is a refusal: a load that is refused measures nothing."""
     if not head.startswith(b"HTTP/1.1 20"):
         raise RuntimeError(f"the API answered {head[:80]!r}")
+
+
+def length_of(head: bytes) -> int:
+    """Return an answer's length."""
+    check(head)
     return next(int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
 
 

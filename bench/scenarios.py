@@ -16,7 +16,7 @@ from b3os.embedded.supervisor import free_port
 from bench import million
 from bench.chain import Feed
 from bench.engine import FOUR
-from bench.load import Answer, Load, exchange, fire, request
+from bench.load import Answer, Load, check, exchange, fire, request
 from bench.running import Running, up_in
 
 CONNECTIONS = 32
@@ -117,6 +117,7 @@ async def _stream(up: Running, run_id: str) -> None:
         f"GET /v1/runs/{run_id}/stream HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n"
         f"authorization: Bearer {up.key}\r\n\r\n".encode()
     )
+    check(await reader.readuntil(b"\r\n\r\n"))
     while await reader.read(65536):
         pass
     writer.close()
