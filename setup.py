@@ -22,7 +22,7 @@ DIRECTIVES = {
     "language_level": 3,
     "embedsignature": True,
     "annotation_typing": False,
-    "boundscheck": True,  # comes off per function, where a test walks its edges
+    "boundscheck": True,  # of lists, bytes and views; memory of our own is not checked by it
     "wraparound": DEBUG,
     "linetrace": DEBUG,
     "profile": DEBUG,

@@ -239,7 +239,6 @@ cdef class Timetable:
             self.entries[self.heap[place].slot].place = place
             self.sink(self.rise(place))
 
-    @cython.boundscheck(False)
     cdef Py_ssize_t rise(self, Py_ssize_t place) noexcept:
         cdef Node node = self.heap[place]
         cdef Py_ssize_t parent
@@ -254,7 +253,6 @@ cdef class Timetable:
         self.entries[node.slot].place = place
         return place
 
-    @cython.boundscheck(False)
     cdef void sink(self, Py_ssize_t place) noexcept:
         cdef Node node = self.heap[place]
         cdef Py_ssize_t child

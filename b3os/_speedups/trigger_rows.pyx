@@ -217,7 +217,6 @@ cdef class TriggerRows:
             self.totals.append(0)
         return number
 
-    @cython.boundscheck(False)
     cdef uint32_t find(self, const Part* parts, uint64_t hashed) noexcept nogil:
         cdef uint64_t at
         cdef uint32_t slot
