@@ -35,7 +35,7 @@ test: lint
 	$(BIN)/python -m pytest -q
 	$(BIN)/python -m bench --quick
 
-# Every comparison of a compiled core with its model, with EXAMPLES examples each: about half an hour.
+# Every comparison of a compiled core with its model, with EXAMPLES examples each: about 45 minutes of one core.
 EXAMPLES ?= 10000
 examples: setup
 	B3OS_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -q --timeout=3600 tests/speedups

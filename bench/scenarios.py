@@ -126,6 +126,6 @@ async def _stream(up: Running, run_id: str) -> None:
 SCENARIOS = {
     "master-tick": Scenario("master", "the 100 ms loop: changed triggers and logs of a busy chain", master_tick),
     "webhook-burst": Scenario("api", "webhooks as fast as they are accepted", partial(webhooks, ONE)),
-    "worker-run": Scenario("worker", "runs of four nodes, one after the other", partial(webhooks, FOUR)),
+    "worker-run": Scenario("worker", "runs of four nodes, as fast as they are accepted", partial(webhooks, FOUR)),
     "sse-fanout": Scenario("api", f"{FOLLOWED * READERS} streams of {FOLLOWED} runs", sse_fanout),
 }
