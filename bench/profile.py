@@ -11,7 +11,6 @@ import shutil
 import signal
 import sys
 import sysconfig
-import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import msgspec
 import uvloop
 
 from bench.flame import draw
+from bench.running import Running
 from bench.scenarios import SCENARIOS
 from bench.stacks import Stack, read, top_text
 
@@ -98,20 +98,21 @@ def why_failed(said: str, scope: str) -> str:
     return f"the kernel does not let py-spy look into another process (ptrace): {fix}"
 
 
-async def sample(pid: int, load: Callable[[], Awaitable[None]], options: Options) -> str:
-    """Sample a process under a load; returns folded stacks."""
+async def sample(up: Running, load: Callable[[], Awaitable[None]], options: Options) -> str:
+    """Sample a process of an installation under a load; returns folded stacks."""
+    name = SCENARIOS[options.scenario].process
+    pid, written = up.pid_of(name), Path(up.folder) / "stacks.txt"
+    command = [find_spy(), "record", "--pid", str(pid), "--format", "raw", "--function", "--output", str(written)]
+    command += ["--rate", str(RATE), "--duration", str(options.seconds)]
     task = asyncio.ensure_future(load())
     try:
         await asyncio.wait({task}, timeout=WARM_S)
-        tell(f"sampling the {SCENARIOS[options.scenario].process}, process {pid}, for {options.seconds} s")
-        with tempfile.NamedTemporaryFile(prefix="b3f") as file:
-            command = [find_spy(), "record", "--pid", str(pid), "--format", "raw", "--function", "--output", file.name]
-            command += ["--rate", str(RATE), "--duration", str(options.seconds)]
-            await run_beside(task, command if options.python_only else [*command, "--native"])
-            return Path(file.name).read_text()
+        tell(f"sampling the {name}, process {pid}, for {options.seconds} s")
+        await run_beside(task, command if options.python_only else [*command, "--native"])
     finally:
         task.cancel()
         await asyncio.wait({task})
+    return written.read_text()
 
 
 async def run_beside(load: "asyncio.Future[None]", command: list[str]) -> None:
@@ -162,7 +163,7 @@ def profile(options: Options) -> None:
     scenario = SCENARIOS[options.scenario]
     tell(f"starting an installation for: {scenario.about}")
     with scenario.open(options.size) as (up, load):
-        folded = uvloop.run(sample(up.pid_of(scenario.process), load, options))
+        folded = uvloop.run(sample(up, load, options))
     stacks = read(folded)
     if not stacks:
         raise CannotProfile(f"the {scenario.process} did nothing in {options.seconds} s: try more --seconds")
