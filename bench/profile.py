@@ -100,6 +100,11 @@ def why_failed(said: str, scope: str) -> str:
 
 async def sample(up: Running, load: Callable[[], Awaitable[None]], options: Options) -> str:
     """Sample a process of an installation under a load; returns folded stacks."""
+    loop, me = asyncio.get_running_loop(), asyncio.current_task()
+    assert me is not None, "a coroutine runs in a task"
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # An exception out of a signal may come at any line, also in those that clean up; a cancellation does not.
+        loop.add_signal_handler(number, me.cancel)
     name = SCENARIOS[options.scenario].process
     pid, written = up.pid_of(name), Path(up.folder) / "stacks.txt"
     command = [find_spy(), "record", "--pid", str(pid), "--format", "raw", "--function", "--output", str(written)]
@@ -163,7 +168,10 @@ def profile(options: Options) -> None:
     scenario = SCENARIOS[options.scenario]
     tell(f"starting an installation for: {scenario.about}")
     with scenario.open(options.size) as (up, load):
-        folded = uvloop.run(sample(up, load, options))
+        try:
+            folded = uvloop.run(sample(up, load, options))
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what follows is stopping anyway
     stacks = read(folded)
     if not stacks:
         raise CannotProfile(f"the {scenario.process} did nothing in {options.seconds} s: try more --seconds")
@@ -183,7 +191,7 @@ def main(arguments: Sequence[str]) -> int:
     except RuntimeError as error:
         tell(f"error: {error}")
         return 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         tell("stopped; nothing was written")
         return 130
     return 0
