@@ -19,6 +19,11 @@ BLOCK_MS = 200
 RETRY_S = 0.2
 
 
+def waiting(queue: "asyncio.Queue[RunEvent | None]") -> list[RunEvent | None]:
+    """Take all that is in a queue now."""
+    return [queue.get_nowait() for _ in range(queue.qsize())]
+
+
 class _Reader:
     def __init__(self) -> None:
         self.queue: asyncio.Queue[RunEvent | None] = asyncio.Queue(QUEUE_LIMIT)
@@ -33,8 +38,11 @@ class Follower:
         self._last: dict[str, tuple[int, int]] = {}
         self._task: asyncio.Task[None] | None = None
 
-    async def follow(self, run_id: str, after_seq: int = 0) -> AsyncGenerator[RunEvent, None]:
-        """Yield a run's events after `after_seq`, in order, each once; raises TooMany for a reader that lags."""
+    async def follow(self, run_id: str, after_seq: int = 0) -> AsyncGenerator[list[RunEvent], None]:
+        """Yield a run's events after `after_seq`, in order, each once, those that are there together.
+
+        Raises TooMany for a reader that lags.
+        """
         reader = _Reader()
         key = stream_key(run_id)
         self._readers.setdefault(key, set()).add(reader)
@@ -45,12 +53,15 @@ class Follower:
             self._task = asyncio.ensure_future(self._read())
         try:
             while True:
-                event = await reader.queue.get()
-                if event is None:
-                    raise TooMany("the stream ran ahead of this reader: reconnect with Last-Event-ID")
-                if (event.seq, event.sub) > seen:
-                    seen = (event.seq, event.sub)
-                    yield event
+                found = []
+                for event in [await reader.queue.get(), *waiting(reader.queue)]:
+                    if event is None:
+                        raise TooMany("the stream ran ahead of this reader: reconnect with Last-Event-ID")
+                    if (event.seq, event.sub) > seen:
+                        seen = (event.seq, event.sub)
+                        found.append(event)
+                if found:
+                    yield found
         finally:
             self._forget(key, reader)
 

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from b3os.errors import TooMany
 from b3os.redis_client import open_redis
 from b3os.stream.events import RunEvent
+from b3os.stream.follow import waiting
 from b3os.stream.publish import channel_of
 
 log = logging.getLogger("b3os.stream")
@@ -39,8 +40,8 @@ class Watcher:
         #: Set once the channels of all readers are subscribed to.
         self._ready = asyncio.Event()
 
-    async def watch(self, org_id: str) -> AsyncGenerator[RunEvent, None]:
-        """Yield what an organization's runs tell from now on; raises TooMany for a reader that lags.
+    async def watch(self, org_id: str) -> AsyncGenerator[list[RunEvent], None]:
+        """Yield what an organization's runs tell from now on, in the lists that come; TooMany for a reader that lags.
 
         The first `anext` is under way once the channel is subscribed to: see `ready`.
         """
@@ -51,10 +52,12 @@ class Watcher:
             self._listening = asyncio.ensure_future(self._listen())
         try:
             while True:
-                event = await reader.get()
-                if event is None:
-                    raise TooMany("the events ran ahead of this reader: reconnect, and read the list of runs")
-                yield event
+                found = []
+                for event in [await reader.get(), *waiting(reader)]:
+                    if event is None:
+                        raise TooMany("the events ran ahead of this reader: reconnect, and read the list of runs")
+                    found.append(event)
+                yield found
         finally:
             self._readers[org_id].discard(reader)
             if not self._readers[org_id]:

@@ -5,6 +5,7 @@ A run id that does not exist yet is held, so that a client may listen before it 
 
 import asyncio
 import contextlib
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -43,34 +44,32 @@ async def stream(house: House, request: Request, receive: Any, send: Any) -> Non
     quiet_s = CHECK_S
     try:
         # Followed first and read afterwards: nothing falls between; `seen` keeps each event single.
-        for event in await _stored(house, request.org_id, run_id):
-            if (event.seq, event.sub) > seen:
-                seen = (event.seq, event.sub)
-                await send_frame(send, encode_sse(event))
-            if event.type in TERMINAL:
-                return
+        stored = await _stored(house, request.org_id, run_id)
+        if fresh := fresh_of(stored, seen, request.org_id):
+            seen = (fresh[-1].seq, fresh[-1].sub)
+            await send_frame(send, b"".join(map(encode_sse, fresh)))
+        if stored and stored[-1].type in TERMINAL:
+            return
         while True:
             await asyncio.wait({upcoming, left, stopping}, timeout=CHECK_S, return_when=asyncio.FIRST_COMPLETED)
             if left.done() or stopping.done():
                 return
             found: list[RunEvent] = []
             if upcoming.done():
-                found = [upcoming.result()]
+                found = upcoming.result()
                 upcoming = asyncio.ensure_future(anext(events))
-                if found[0].seq > seen[0] + 1:
+                if is_torn(seen[0], found):
                     # What a timer or a callback stored meanwhile has the numbers between: it comes first.
-                    found = await _stored(house, request.org_id, run_id) + found
+                    found = in_order([*await _stored(house, request.org_id, run_id), *found])
             else:
                 # An event may have been lost on its way: what is stored is the truth.
                 quiet_s += CHECK_S
                 found = await _stored(house, request.org_id, run_id)
-            for event in found:
-                if (event.seq, event.sub) <= seen or event.org_id != request.org_id:
-                    continue
-                seen, quiet_s = (event.seq, event.sub), 0.0
-                metrics.SSE_EVENTS.inc()
-                await send_frame(send, encode_sse(event))
-                if event.type in TERMINAL:
+            if fresh := fresh_of(found, seen, request.org_id):
+                seen, quiet_s = (fresh[-1].seq, fresh[-1].sub), 0.0
+                metrics.SSE_EVENTS.inc(len(fresh))
+                await send_frame(send, b"".join(map(encode_sse, fresh)))
+                if fresh[-1].type in TERMINAL:
                     return
             if quiet_s >= HEARTBEAT_S:
                 quiet_s = 0.0
@@ -85,6 +84,32 @@ async def stream(house: House, request: Request, receive: Any, send: Any) -> Non
         await events.aclose()
         with contextlib.suppress(OSError):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def is_torn(last: int, events: Sequence[RunEvent]) -> bool:
+    """Say whether numbers are missing after `last` and between events."""
+    for event in events:
+        if event.seq > last + 1:
+            return True
+        last = event.seq
+    return False
+
+
+def in_order(events: Iterable[RunEvent]) -> list[RunEvent]:
+    """Sort events by their place in the run."""
+    return sorted(events, key=lambda event: (event.seq, event.sub))
+
+
+def fresh_of(events: Iterable[RunEvent], seen: tuple[int, int], org_id: str) -> list[RunEvent]:
+    """Return what a reader of an organization has not seen yet, each once, up to the end of the run."""
+    found: list[RunEvent] = []
+    for event in events:
+        if (event.seq, event.sub) > seen and event.org_id == org_id:
+            found.append(event)
+            seen = (event.seq, event.sub)
+            if event.type in TERMINAL:
+                break
+    return found
 
 
 async def send_frame(send: Any, data: bytes) -> None:

@@ -48,7 +48,7 @@ def _ends_of(ids: set[str]) -> Callable[[RunEvent], bool]:
 
 async def _watch(house: House, request: Request, receive: Any, send: Any, wanted: Callable[[RunEvent], bool]) -> None:
     events = house.watcher.watch(request.org_id)
-    upcoming: asyncio.Future[RunEvent] = asyncio.ensure_future(anext(events))
+    upcoming: asyncio.Future[list[RunEvent]] = asyncio.ensure_future(anext(events))
     left: asyncio.Future[Any] = asyncio.ensure_future(client_left(receive))
     stopping: asyncio.Future[Any] = asyncio.ensure_future(house.stop.wait())
     hearing: asyncio.Future[Any] = asyncio.ensure_future(house.watcher.ready())
@@ -65,11 +65,10 @@ async def _watch(house: House, request: Request, receive: Any, send: Any, wanted
             await asyncio.wait(found, timeout=beat_at - loop.time(), return_when=asyncio.FIRST_COMPLETED)
             frame = b": heartbeat\n\n" if loop.time() >= beat_at else b""
             if upcoming.done():
-                event = upcoming.result()
+                told = [event for event in upcoming.result() if wanted(event)]
                 upcoming = asyncio.ensure_future(anext(events))
-                if wanted(event):
-                    metrics.SSE_EVENTS.inc()
-                    frame = encode_sse(event, is_resumable=False)
+                metrics.SSE_EVENTS.inc(len(told))
+                frame += b"".join(encode_sse(event, is_resumable=False) for event in told)
             if frame:
                 beat_at = loop.time() + HEARTBEAT_S
                 await send_frame(send, frame)

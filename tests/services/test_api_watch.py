@@ -23,8 +23,8 @@ class Reader:
         self.gone = asyncio.Event()
 
     async def send(self, message: dict[str, Any]) -> None:
-        if message.get("body"):
-            self.frames.put_nowait(message["body"].decode())
+        for frame in message.get("body", b"").decode().split("\n\n")[:-1]:
+            self.frames.put_nowait(f"{frame}\n\n")
 
     async def receive(self) -> dict[str, Any]:
         for message in self.incoming:

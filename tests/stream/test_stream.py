@@ -14,8 +14,8 @@ def event(seq: int, type_: str = "node_completed") -> RunEvent:
 async def collect(follower: Follower, n: int, after: int = 0) -> list[int]:
     seen = []
     async for found in follower.follow("run_1", after):
-        seen.append(found.seq)
-        if len(seen) == n:
+        seen += [event.seq for event in found]
+        if len(seen) >= n:
             break
     return seen
 
