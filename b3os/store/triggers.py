@@ -123,6 +123,11 @@ async def save_problems(
             await tx.execute(_SQL["put_problems"], *names, *texts)
 
 
+async def cure(pool: Pool, names: Sequence[Name], reason: str) -> None:
+    """Take back what was found wrong with triggers for one reason."""
+    await pool.execute(_SQL["cure"], *_columns(names), reason)
+
+
 async def problems_of(db: Db, org_id: str, workflow_id: str) -> list[Problem]:
     """Return what is wrong with the stored triggers of a workflow."""
     return [Problem(*row.values()) for row in await db.fetch(_SQL["problems_of"], org_id, workflow_id)]

@@ -15,7 +15,7 @@ from asyncpg import InterfaceError, PostgresError
 from b3os.errors import B3osError, StaleEpoch
 from b3os.store import leases, source_states
 from b3os.store.pool import Pool
-from services.master.source import Family, Reporting, Source
+from services.master.source import Family, Owned, Reporting, Source
 
 log = logging.getLogger("b3os.master")
 
@@ -95,7 +95,9 @@ class Keeper:
     def _state(self, source: Source) -> source_states.Told:
         lag, detail = source.report() if isinstance(source, Reporting) else ("", {})
         error, at = self._errors.get(source.name, ("", None))
-        return source_states.Told(source.name, lag, error, at, detail)
+        return source_states.Told(
+            source.name, lag, error, at, detail, source.org_id if isinstance(source, Owned) else ""
+        )
 
     async def _follow(self, source: Source) -> None:
         """Poll a source for as long as its lease is ours."""
