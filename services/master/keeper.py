@@ -55,7 +55,8 @@ class Keeper:
                 except FAILURES as error:
                     log.warning("leases not renewed", extra={"error": str(error)})
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), pause)
+                    async with asyncio.timeout(pause):
+                        await self._wake.wait()
                 self._wake.clear()
 
     async def close(self) -> None:
@@ -101,12 +102,15 @@ class Keeper:
 
     async def _follow(self, source: Source) -> None:
         """Poll a source for as long as its lease is ours."""
+        task = asyncio.current_task()
         try:
             while True:
                 epoch = self._epochs.get(source.name)
                 if epoch is None:
                     return
                 pause = await self._poll(source, epoch)
+                if task is not None and task.cancelling():
+                    return  # asyncio.wait_for of Python 3.11, which redis-py calls, may swallow the cancellation
                 await asyncio.sleep(pause)
         finally:
             del self._following[source.name]
