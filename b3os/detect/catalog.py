@@ -4,6 +4,8 @@ from collections.abc import Collection
 from typing import Any
 
 from b3os.detect.evm import EVM_TYPES, parse_watch
+from b3os.detect.gmail import GMAIL_TYPES, parse_gmail_watch
+from b3os.detect.gmail_types import GMAIL_SPECS
 from b3os.detect.prices import OPERATIONS, PRICE_TYPE, parse_price_watch
 from b3os.detect.schedules import POLICIES, parse_missed, parse_schedule
 from b3os.detect.slack import SLACK_TYPE, parse_slack_watch
@@ -135,6 +137,7 @@ _SPECS = (
     TriggerSpec(PRICE_TYPE, "Token price", "Runs when the price of an asset crosses, exceeds or meets a target.",
                 {**_PRICE_PAYLOAD, "required": ["asset"]}, _PRICE_RESULT, ("price",)),
     SLACK_SPEC,
+    *GMAIL_SPECS,
     *WEBHOOK_SPECS,
 )  # fmt: skip
 
@@ -152,6 +155,8 @@ def check_trigger(kind: str, payload: dict[str, Any], chains: Collection[int] | 
         parse_price_watch(payload)
     elif kind == SLACK_TYPE:
         parse_slack_watch(payload)
+    elif kind in GMAIL_TYPES:
+        parse_gmail_watch(kind, payload)
     elif kind in WEBHOOK_TYPES:
         parse_webhook(kind, payload)
 

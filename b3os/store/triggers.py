@@ -43,6 +43,11 @@ class TriggerRow(msgspec.Struct, frozen=True):
     #: The waiting node that an event completes; None: an event begins a run.
     wait: WaitTarget | None = None
 
+    @property
+    def name(self) -> Name:
+        """What the trigger is called, whatever its version."""
+        return (self.org_id, self.workflow_id, self.node_id)
+
 
 class FeedCursor(msgspec.Struct, frozen=True):
     """How far a reader is: everything that this snapshot (`xmin:xmax:open,…`) sees has been read."""

@@ -21,6 +21,7 @@ from services.master.refresh import Refresh
 from services.master.source import Family
 from services.master.sources.chain import Chains
 from services.master.sources.cron import Cron
+from services.master.sources.gmail import Gmail
 from services.master.sources.prices import Prices
 from services.master.sources.slack import Slack
 from services.master.table import Table
@@ -42,6 +43,7 @@ class Master:
             Cron(admitter, pool, table),
             Chains(chains, http=self._http, table=table, book=StoredBook(pool, admitter, self._publisher)),
             Prices(settings, admitter=admitter, pool=pool, table=table),
+            Gmail(settings, upstreams=self._upstreams, admitter=admitter, pool=pool, table=table),
             Slack(settings, upstreams=self._upstreams, admitter=admitter, pool=pool, table=table),
         )
         table.follow(families)

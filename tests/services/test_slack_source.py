@@ -1,173 +1,59 @@
 """The Slack source on a real database, against a workspace that limits, refuses, forgets and lies. Time is virtual."""
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import msgspec
 import pytest
-from asyncpg import PostgresError
 
-from b3os.actions.upstreams import Upstreams
-from b3os.auth.connectors import seal_credential
-from b3os.errors import B3osError, StaleEpoch
-from b3os.net.http import GuardedClient
+from b3os.errors import StaleEpoch
 from b3os.queue.broker import Broker
-from b3os.settings import Settings
-from b3os.store import connectors, leases, triggers
-from b3os.store.pool import Pool, open_pool
-from services.master.admit import Admitter
+from b3os.store import connectors, leases
+from b3os.store.pool import open_pool
 from services.master.keeper import Keeper
 from services.master.sources.refusals import Refused
-from services.master.sources.slack import Slack, SlackSource
-from services.master.table import Table
+from services.master.sources.slack import Slack
 from tests.emulators.slack import BOT
 from tests.emulators.slack import Slack as Workspace
-from tests.services.conftest import MASTER_KEY
-from tests.store.rows import make_workflow
+from tests.services.polled_case import LIMIT_S
+from tests.services.polled_case import Place as Base
 from tests.trigger_records import record
 
-LIMIT_S = 30.0
 HISTORY, REPLIES = "conversations.history", "conversations.replies"
 MENTION = f"<@{BOT}>"
 
 
-class Master:
-    """One master's Slack sources, in time of its own."""
-
-    def __init__(self, place: "Place", owner: str, monotonic: Callable[[], float] | None = None) -> None:
-        self.place, self.owner, self.clock = place, owner, 0.0
-        self.http = GuardedClient()
-        self.table = Table()
-        settings = Settings(master_key=MASTER_KEY, provider_urls=json.dumps({"slack": place.workspace.url}))
-        self.upstreams = Upstreams(self.http, settings.provider_urls)
-        self.family = Slack(
-            settings, upstreams=self.upstreams, admitter=Admitter(place.pool, place.broker), pool=place.pool,
-            table=self.table, monotonic=monotonic or (lambda: self.clock),
-        )  # fmt: skip
-        self.table.follow([self.family])
-        self.epochs: dict[str, int] = {}
-        self.errors: list[str] = []
-        self.called: list[float] = []
-        for row in place.rows.values():
-            self.table.apply(row)
-
-    def source(self, connector: str = "conn_1") -> SlackSource:
-        return next(one for one in self.family.wanted() if one.name == f"slack:org_a:{connector}")
-
-    async def step(self, source: SlackSource) -> None:
-        """Poll once, as the keeper does."""
-        if source.name not in self.epochs:
-            epoch = await leases.acquire(self.place.pool, source.name, self.owner, 60)
-            assert epoch is not None
-            self.epochs[source.name] = epoch
-        before = len(self.place.workspace.calls)
-        try:
-            pause = await source.poll(self.epochs[source.name])
-        except StaleEpoch:
-            raise
-        except (B3osError, PostgresError) as error:
-            self.errors.append(str(error))
-            pause = source.failed(error)
-        self.called += [self.clock] * (len(self.place.workspace.calls) - before)
-        self.clock += pause + 0.001
-
-    async def until(self, is_so: Callable[[], Awaitable[bool]]) -> None:
-        """Poll all sources until something is so."""
-        async with asyncio.timeout(LIMIT_S):
-            while not await is_so():
-                for source in self.family.wanted():
-                    await self.step(source)
-
-    async def for_s(self, seconds: float) -> None:
-        """Poll for a while."""
-        end = self.clock + seconds
-
-        async def is_over() -> bool:
-            return self.clock >= end
-
-        await self.until(is_over)
-
-    async def close(self) -> None:
-        await self.upstreams.close()
-        await self.http.close()
-
-
-class Place:
+class Place(Base):
     """A workspace, a database, and the masters between them."""
 
-    def __init__(self, workspace: Workspace, pool: Pool, broker: Broker) -> None:
-        self.workspace, self.pool, self.broker = workspace, pool, broker
-        self.rows: dict[str, bytes] = {}
-        self.masters: list[Master] = []
-        self.master = self.start("m1")
-
-    def start(self, owner: str, monotonic: Callable[[], float] | None = None) -> Master:
-        """Start a master; what it holds is what was published."""
-        made = Master(self, owner, monotonic)
-        self.masters.append(made)
-        return made
-
-    async def credential(self, connector: str, token: str) -> None:
-        sealed = await seal_credential(self.pool, "org_a", connector, MASTER_KEY, {"botToken": token})
-        await connectors.update_connector(self.pool, "org_a", connector, by="u", secret=sealed)
+    @property
+    def workspace(self) -> Workspace:
+        found: Workspace = self.service
+        return found
 
     async def watch(
         self, workflow: str, channel: str = "C1", connector: str = "conn_1", since_ms: int = 0, **more: Any
     ) -> None:  # fmt: skip
         """Publish a trigger, and tell every master."""
-        await make_workflow(self.pool, workflow)
-        known = await self.pool.fetchval("select count(*) from connectors where id = $1", connector)
-        if connector and not known:
-            await connectors.create_connector(
-                self.pool, "org_a", connector, type="slack", name=connector, secret=b"", by="u"
-            )
-            await self.credential(connector, self.workspace.token)
-        named = {"connector": {"type": "slack", "id": connector}} if connector else {}
-        since = since_ms or time.time_ns() // 10**6
-        self.rows[workflow] = record(
-            workflow, "slack-mentions", {"channelId": channel, **named, **more}, since_ms=since
-        )  # fmt: skip
+        payload = {"channelId": channel, **more}
+        await self.publish(workflow, "slack-mentions", payload, connector=("slack", connector), since_ms=since_ms)
         self.workspace.channels.setdefault(channel, {})
-        self.tell(workflow)
-
-    def tell(self, workflow: str) -> None:
-        for master in self.masters:
-            master.table.apply(self.rows[workflow])
 
     async def runs(self) -> list[tuple[str, str]]:
-        """Every run: workflow and text, by time."""
-        rows = await self.pool.fetch(
-            "select workflow_id, trigger_result from runs order by trigger_result->>'timestamp', workflow_id"
-        )
-        return [(row["workflow_id"], row["trigger_result"]["text"].replace(MENTION, "").strip()) for row in rows]
-
-    async def problems(self, workflow: str) -> list[tuple[str, str]]:
-        return [(one.reason, one.message) for one in await triggers.problems_of(self.pool, "org_a", workflow)]
-
-    def ran(self, *texts: str, workflow: str = "wf_1") -> Callable[[], Awaitable[bool]]:
-        """Whether exactly these texts ran, whatever their order."""
-
-        async def is_so() -> bool:
-            return sorted(text for name, text in await self.runs() if name == workflow) == sorted(texts)
-
-        return is_so
+        return sorted((name, text.replace(MENTION, "").strip()) for name, text in await super().runs())
 
 
 @pytest.fixture
 async def place(pg_url: str, redis_url: str) -> AsyncIterator[Place]:
     workspace = await Workspace().start()
-    pool = await open_pool(pg_url)
-    broker = Broker(redis_url)
-    found = Place(workspace, pool, broker)
+    found = Place(
+        workspace, await open_pool(pg_url), Broker(redis_url), make=Slack, provider="slack",
+        credential={"botToken": workspace.token}, text="text",
+    )  # fmt: skip
     yield found
-    for master in found.masters:
-        await master.close()
-    await broker.close()
-    await pool.close()
-    await workspace.stop()
+    await found.close()
 
 
 async def test_a_mention_becomes_one_run_with_what_slack_said(place: Place) -> None:
@@ -436,12 +322,8 @@ async def test_a_revoked_token_stops_its_own_source_with_a_reason_until_it_is_re
     await place.watch("wf_1")
     await place.watch("wf_2", channel="C2", connector="", botToken=place.workspace.token)
     await place.master.for_s(3)
-    await place.credential("conn_1", "xoxb-" + "9" * 20)
-
-    async def is_told() -> bool:
-        return bool(await place.problems("wf_1"))
-
-    await place.master.until(is_told)
+    await place.credential("conn_1", {"botToken": "xoxb-" + "9" * 20})
+    await place.master.until(place.told("wf_1", "source"))
     ((reason, message),) = await place.problems("wf_1")
     assert (reason, "invalid_auth" in message, "connector" in message) == ("source", True, True)
     assert "xoxb" not in message
@@ -452,12 +334,8 @@ async def test_a_revoked_token_stops_its_own_source_with_a_reason_until_it_is_re
     assert await place.problems("wf_2") == []
     assert place.master.source().failed(Refused("")) == 20.0
     await place.watch("wf_3")  # one that comes now is told too
-
-    async def is_told_too() -> bool:
-        return bool(await place.problems("wf_3"))
-
-    await place.master.until(is_told_too)
-    await place.credential("conn_1", place.workspace.token)
+    await place.master.until(place.told("wf_3", "source"))
+    await place.credential("conn_1", place.credential_of)
     await place.master.until(place.ran("hi"))
     assert await place.problems("wf_1") == await place.problems("wf_3") == []
 
@@ -468,11 +346,7 @@ async def test_a_token_that_is_revoked_while_it_is_read_with_loses_nothing(place
     await place.master.for_s(3)
     place.workspace.revoked = code
     place.workspace.say("C1", f"{MENTION} hi")
-
-    async def is_told() -> bool:
-        return code in str(await place.problems("wf_1"))
-
-    await place.master.until(is_told)
+    await place.master.until(place.told("wf_1", code))
     # Another master that takes over takes the problem back, although it never told of it.
     await leases.release(place.pool, place.master.source().name, "m1")
     place.workspace.revoked = ""
@@ -486,11 +360,7 @@ async def test_a_channel_that_is_refused_stops_no_other_of_the_token(place: Plac
     place.workspace.closed["C1"] = "not_in_channel"
     place.workspace.say("C2", f"{MENTION} fine")
     await place.master.until(place.ran("fine", workflow="wf_2"))
-
-    async def is_told() -> bool:
-        return "invite the bot" in str(await place.problems("wf_1"))
-
-    await place.master.until(is_told)
+    await place.master.until(place.told("wf_1", "invite the bot"))
     assert await place.problems("wf_2") == []
     _, detail = place.master.source().report()
     assert "not_in_channel" in detail["channels"]["C1"]["problem"]
@@ -505,11 +375,7 @@ async def test_threads_that_may_not_be_read_stop_no_history(place: Place) -> Non
     parent = place.workspace.say("C1", "parent")
     place.workspace.say("C1", f"{MENTION} reply", thread=parent)
     place.workspace.fault("refuse", method=REPLIES, times=2, error="missing_scope")
-
-    async def is_told() -> bool:
-        return "threads are not read" in str(await place.problems("wf_1"))
-
-    await place.master.until(is_told)
+    await place.master.until(place.told("wf_1", "threads are not read"))
     place.workspace.say("C1", f"{MENTION} top")
     await place.master.until(place.ran("top"))
     await place.master.until(place.ran("top", "reply"))
@@ -520,11 +386,7 @@ async def test_threads_that_may_not_be_read_stop_no_history(place: Place) -> Non
 async def test_a_connector_that_is_gone_is_told(place: Place) -> None:
     await place.watch("wf_1")
     await connectors.delete_connector(place.pool, "org_a", "conn_1")
-
-    async def is_told() -> bool:
-        return "choose another" in str(await place.problems("wf_1"))
-
-    await place.master.until(is_told)
+    await place.master.until(place.told("wf_1", "choose another"))
 
 
 async def test_a_database_that_fails_costs_nothing_but_time(place: Place) -> None:

@@ -286,7 +286,7 @@ class SlackSource:
 
     async def _admit(self, channel: Channel, mentions: Sequence[Mention], place: Place, epoch: int) -> None:
         """Admit mentions and store the place, together; nothing is written when there is nothing new."""
-        rows = {_name(row): row for row in self._listening(channel)} if mentions else {}
+        rows = {row.name: row for row in self._listening(channel)} if mentions else {}
         fresh = [
             (mention, rows[name])
             for mention, name in channel.fresh(mentions, rows)
@@ -303,7 +303,7 @@ class SlackSource:
             await self._admitter.admit(head, (self.name, epoch, {**kept}))
         await self._admitter.admit(events, (self.name, epoch, after))
         self._stored, channel.place = after, place
-        channel.known |= {(mention.message.ts, _name(row)) for mention, row in fresh}
+        channel.known |= {(mention.message.ts, row.name) for mention, row in fresh}
         metrics.EVENTS.labels(SOURCE).inc(len({mention.message.ts for mention, _ in fresh}))
         metrics.MATCHES.labels(SOURCE).inc(len(fresh))
 
@@ -361,10 +361,6 @@ class Slack:
     def wanted(self) -> Collection[SlackSource]:
         """Return the sources with a channel that some trigger watches."""
         return [source for source in self._sources.values() if source.is_wanted]
-
-
-def _name(row: TriggerRow) -> Name:
-    return (row.org_id, row.workflow_id, row.node_id)
 
 
 def _event(row: TriggerRow, channel: str, mention: Mention, now: str) -> Event:
