@@ -157,7 +157,10 @@ class Place:
 
         return is_so
 
-    async def close(self) -> None:
+    async def __aenter__(self) -> "Place":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
         for master in self.masters:
             await master.close()
         await self.broker.close()

@@ -57,8 +57,8 @@ async def place(pg_url: str, redis_url: str) -> AsyncIterator[Place]:
         pipedream, await open_pool(pg_url), Broker(redis_url), make=partial(Gmail, spacing_s=0.0), provider="pipedream",
         credential={"accountId": ACCOUNT}, text="subject", **CLIENT_SETTINGS,
     )  # fmt: skip
-    yield found
-    await found.close()
+    async with found:
+        yield found
 
 
 async def test_a_mail_becomes_one_run_with_what_gmail_said(place: Place) -> None:

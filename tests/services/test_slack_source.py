@@ -52,8 +52,8 @@ async def place(pg_url: str, redis_url: str) -> AsyncIterator[Place]:
         workspace, await open_pool(pg_url), Broker(redis_url), make=Slack, provider="slack",
         credential={"botToken": workspace.token}, text="text",
     )  # fmt: skip
-    yield found
-    await found.close()
+    async with found:
+        yield found
 
 
 async def test_a_mention_becomes_one_run_with_what_slack_said(place: Place) -> None:
