@@ -38,6 +38,9 @@ INDEX_DIFFERENCES = Counter(
 FEED_LAG = Gauge("b3os_feed_lag_seconds", "Time since the change feed was last read")
 EVENTS = Counter("b3os_events", "Outside events seen by the master", ["source"])
 MATCHES = Counter("b3os_matches", "Events that satisfied a trigger", ["source"])
+SOURCE_REQUESTS = Counter(
+    "b3os_source_requests", "Calls of the services that sources poll, by what became of them", ["source", "outcome"]
+)
 ADMISSIONS = Counter("b3os_admissions", "Matches by what admission decided", ["status"])
 WEBHOOKS = Counter("b3os_webhooks", "Inbound calls by what became of them", ["status"])
 TICK_SECONDS = Histogram("b3os_tick_seconds", "Time of one master tick", buckets=LATENCY_BUCKETS_S)

@@ -65,6 +65,10 @@ SETTINGS: tuple[Setting, ...] = (
         "B3OS_STORK_SIGNERS",
         "accounts whose signed prices are believed, comma separated; empty: those of the public service",
     ),
+    Setting("pipedream_project", "B3OS_PIPEDREAM_PROJECT", "id of the Pipedream project that has the mailboxes"),
+    Setting("pipedream_client_id", "B3OS_PIPEDREAM_CLIENT_ID", "OAuth client of Pipedream; none: no mail triggers"),
+    Setting("pipedream_client_secret", "B3OS_PIPEDREAM_CLIENT_SECRET", "secret of the OAuth client of Pipedream"),
+    Setting("pipedream_environment", "B3OS_PIPEDREAM_ENVIRONMENT", "development or production, as in Pipedream"),
     Setting(
         "data_dir",
         "B3OS_DATA_DIR",
@@ -108,6 +112,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     stork_url: str = "wss://api.jp.stork-oracle.network/evm/subscribe"
     stork_key: str = ""
     stork_signers: str = ""
+    pipedream_project: str = ""
+    pipedream_client_id: str = ""
+    pipedream_client_secret: str = ""
+    pipedream_environment: str = "production"
     data_dir: str = ".b3os"
     log_level: str = "info"
     metrics_port: int = 0

@@ -4,8 +4,12 @@ from collections.abc import Collection
 from typing import Any
 
 from b3os.detect.evm import EVM_TYPES, parse_watch
+from b3os.detect.gmail import GMAIL_TYPES, parse_gmail_watch
+from b3os.detect.gmail_types import GMAIL_SPECS
 from b3os.detect.prices import OPERATIONS, PRICE_TYPE, parse_price_watch
 from b3os.detect.schedules import POLICIES, parse_missed, parse_schedule
+from b3os.detect.slack import SLACK_TYPE, parse_slack_watch
+from b3os.detect.slack_type import SLACK_SPEC
 from b3os.detect.trigger_spec import TriggerSpec
 from b3os.detect.webhook_types import WEBHOOK_PAYLOAD, WEBHOOK_SPECS
 from b3os.detect.webhooks import WEBHOOK_TYPES, parse_webhook
@@ -132,6 +136,8 @@ _SPECS = (
                 {**_COIN_PAYLOAD, "required": ["chainId"]}, _COIN_RESULT, ("evm",)),
     TriggerSpec(PRICE_TYPE, "Token price", "Runs when the price of an asset crosses, exceeds or meets a target.",
                 {**_PRICE_PAYLOAD, "required": ["asset"]}, _PRICE_RESULT, ("price",)),
+    SLACK_SPEC,
+    *GMAIL_SPECS,
     *WEBHOOK_SPECS,
 )  # fmt: skip
 
@@ -147,6 +153,10 @@ def check_trigger(kind: str, payload: dict[str, Any], chains: Collection[int] | 
             raise BadInput(f"chain {chain_id} is not configured: add it to B3OS_CHAINS", code=400337)
     elif kind == PRICE_TYPE:
         parse_price_watch(payload)
+    elif kind == SLACK_TYPE:
+        parse_slack_watch(payload)
+    elif kind in GMAIL_TYPES:
+        parse_gmail_watch(kind, payload)
     elif kind in WEBHOOK_TYPES:
         parse_webhook(kind, payload)
 

@@ -29,7 +29,7 @@ async def renew(
         return set()
     states = (
         [one.source for one in told], [one.lag for one in told], [one.error for one in told],
-        [one.error_s for one in told], [one.detail for one in told],
+        [one.error_s for one in told], [one.detail for one in told], [one.org_id for one in told],
     )  # fmt: skip
     return {row["name"] for row in await pool.fetch(_SQL["renew"], owner, wanted, float(ttl_s), *states)}
 

@@ -15,13 +15,17 @@ _SQL = load("source_states")
 
 
 class Told(msgspec.Struct, frozen=True):
-    """What a holder tells of a source; `error_s` is when the last error was, in seconds since 1970."""
+    """What a holder tells of a source; `error_s` is when the last error was, in seconds since 1970.
+
+    `org_id` is whose it is; empty: everybody may see how it fares.
+    """
 
     source: str
     lag: str = ""
     error: str = ""
     error_s: float | None = None
     detail: dict[str, Any] = {}
+    org_id: str = ""
 
 
 class SourceState(msgspec.Struct, frozen=True):
@@ -36,6 +40,6 @@ class SourceState(msgspec.Struct, frozen=True):
     told_at: datetime
 
 
-async def list_states(db: Db) -> list[SourceState]:
-    """Return all sources, by name."""
-    return [SourceState(**row) for row in await db.fetch(_SQL["list"])]
+async def list_states(db: Db, org_id: str) -> list[SourceState]:
+    """Return the sources that are everybody's, or the organization's, by name."""
+    return [SourceState(**row) for row in await db.fetch(_SQL["list"], org_id)]

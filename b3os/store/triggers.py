@@ -43,6 +43,11 @@ class TriggerRow(msgspec.Struct, frozen=True):
     #: The waiting node that an event completes; None: an event begins a run.
     wait: WaitTarget | None = None
 
+    @property
+    def name(self) -> Name:
+        """What the trigger is called, whatever its version."""
+        return (self.org_id, self.workflow_id, self.node_id)
+
 
 class FeedCursor(msgspec.Struct, frozen=True):
     """How far a reader is: everything that this snapshot (`xmin:xmax:open,…`) sees has been read."""
@@ -121,6 +126,11 @@ async def save_problems(
         if found:
             texts = [reason for _, reason, _ in found], [message for _, _, message in found]
             await tx.execute(_SQL["put_problems"], *names, *texts)
+
+
+async def cure(pool: Pool, names: Sequence[Name], reason: str) -> None:
+    """Take back what was found wrong with triggers for one reason."""
+    await pool.execute(_SQL["cure"], *_columns(names), reason)
 
 
 async def problems_of(db: Db, org_id: str, workflow_id: str) -> list[Problem]:

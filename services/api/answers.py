@@ -153,7 +153,7 @@ class Schedule(Answer, frozen=True, kw_only=True):
 
 
 class TriggerProblem(Answer, frozen=True, kw_only=True):
-    """Why a published trigger listens to nothing: `reason` is pattern, payload or trigger."""
+    """Why a published trigger listens to nothing: `reason` is pattern, payload, trigger, or source for a refusal."""
 
     node_id: str
     reason: str
@@ -475,7 +475,7 @@ class SourceItem(Answer, frozen=True, kw_only=True):
 
 
 class SourceList(Answer, frozen=True, kw_only=True):
-    """All event sources that a master reads or has read."""
+    """The event sources that a master reads or has read: those of all, and the organization's own."""
 
     items: list[SourceItem]
     total: int

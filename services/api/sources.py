@@ -3,6 +3,7 @@
 from typing import Any
 
 from b3os.chain.chains import load_chains
+from b3os.store.pool import as_org
 from b3os.store.source_states import SourceState, list_states
 from services.api.house import House
 from services.api.wire import Request, time_text
@@ -19,15 +20,17 @@ def _shown(state: SourceState) -> dict[str, Any]:
     }
 
 
-async def sources(house: House, _request: Request) -> Any:
+async def sources(house: House, request: Request) -> Any:
     """GET /v1/sources"""
-    items = [_shown(state) for state in await list_states(house.pool)]
+    async with as_org(house.pool, request.org_id) as db:
+        items = [_shown(state) for state in await list_states(db, request.org_id)]
     return {"items": items, "total": len(items)}
 
 
-async def chains(house: House, _request: Request) -> Any:
+async def chains(house: House, request: Request) -> Any:
     """GET /v1/chains"""
-    states = {state.source: state for state in await list_states(house.pool)}
+    async with as_org(house.pool, request.org_id) as db:
+        states = {state.source: state for state in await list_states(db, request.org_id)}
     items = []
     for chain in load_chains(house.settings.chains).values():
         state = states.get(f"chain:{chain.id}")

@@ -6,6 +6,7 @@ Every master holds all triggers (`table`), kept like the database by a 100 ms ti
 
 import asyncio
 
+from b3os.actions.upstreams import Upstreams
 from b3os.chain.chains import egress_of, load_chains
 from b3os.ids import new_id
 from b3os.net.http import GuardedClient
@@ -20,7 +21,9 @@ from services.master.refresh import Refresh
 from services.master.source import Family
 from services.master.sources.chain import Chains
 from services.master.sources.cron import Cron
+from services.master.sources.gmail import Gmail
 from services.master.sources.prices import Prices
+from services.master.sources.slack import Slack
 from services.master.table import Table
 
 
@@ -34,11 +37,14 @@ class Master:
         admitter = Admitter(pool, self._broker)
         chains = list(load_chains(settings.chains).values())
         self._http = GuardedClient(allow=egress_of(chains))
+        self._upstreams = Upstreams(self._http, settings.provider_urls)
         table = Table()
         families: tuple[Family, ...] = (
             Cron(admitter, pool, table),
             Chains(chains, http=self._http, table=table, book=StoredBook(pool, admitter, self._publisher)),
             Prices(settings, admitter=admitter, pool=pool, table=table),
+            Gmail(settings, upstreams=self._upstreams, admitter=admitter, pool=pool, table=table),
+            Slack(settings, upstreams=self._upstreams, admitter=admitter, pool=pool, table=table),
         )
         table.follow(families)
         self._keeper = Keeper(pool, new_id("master"), families)
@@ -61,4 +67,5 @@ class Master:
         await self._keeper.close()
         await self._broker.close()
         await self._publisher.close()
+        await self._upstreams.close()
         await self._http.close()

@@ -15,7 +15,7 @@ from asyncpg import InterfaceError, PostgresError
 from b3os.errors import B3osError, StaleEpoch
 from b3os.store import leases, source_states
 from b3os.store.pool import Pool
-from services.master.source import Family, Reporting, Source
+from services.master.source import Family, Owned, Reporting, Source
 
 log = logging.getLogger("b3os.master")
 
@@ -55,7 +55,8 @@ class Keeper:
                 except FAILURES as error:
                     log.warning("leases not renewed", extra={"error": str(error)})
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), pause)
+                    async with asyncio.timeout(pause):
+                        await self._wake.wait()
                 self._wake.clear()
 
     async def close(self) -> None:
@@ -95,16 +96,21 @@ class Keeper:
     def _state(self, source: Source) -> source_states.Told:
         lag, detail = source.report() if isinstance(source, Reporting) else ("", {})
         error, at = self._errors.get(source.name, ("", None))
-        return source_states.Told(source.name, lag, error, at, detail)
+        return source_states.Told(
+            source.name, lag, error, at, detail, source.org_id if isinstance(source, Owned) else ""
+        )
 
     async def _follow(self, source: Source) -> None:
         """Poll a source for as long as its lease is ours."""
+        task = asyncio.current_task()
         try:
             while True:
                 epoch = self._epochs.get(source.name)
                 if epoch is None:
                     return
                 pause = await self._poll(source, epoch)
+                if task is not None and task.cancelling():
+                    return  # asyncio.wait_for of Python 3.11, which redis-py calls, may swallow the cancellation
                 await asyncio.sleep(pause)
         finally:
             del self._following[source.name]

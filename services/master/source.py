@@ -43,6 +43,16 @@ class Reporting(Protocol):
         ...
 
 
+@runtime_checkable
+class Owned(Protocol):
+    """A source that reads with an organization's credential: only that organization sees how it fares."""
+
+    @property
+    def org_id(self) -> str:
+        """Whose it is."""
+        ...
+
+
 class Family(Protocol):
     """All sources of one kind, and the triggers that listen to them."""
 

@@ -7,6 +7,7 @@ import pytest
 
 from b3os.errors import TooMany
 from b3os.settings import Settings
+from b3os.store import leases, source_states
 from b3os.store.pool import open_pool
 from services.api.app import Api
 from services.api.house import House
@@ -108,3 +109,18 @@ async def test_a_list_of_workflows_shows_what_is_asked_for(client: Client) -> No
     assert answer["data"]["items"][0]["name"] == "Another"
     _, drafts = await client.call("GET", "/v1/workflows?status=draft&status=archived,paused&limit=300", mine)
     assert [item["name"] for item in drafts["data"]["items"]] == ["Another"]
+
+
+async def test_a_source_is_seen_by_the_organization_whose_credential_it_reads_with(
+    client: Client, house: House
+) -> None:
+    mine = client.ids["organizations"]
+    told = [source_states.Told("cron"), source_states.Told(f"slack:{mine}:conn_1", error="no", org_id=mine)]
+    for one in told:
+        await leases.acquire(house.pool, one.source, "master_1", 60)
+    await leases.renew(house.pool, "master_1", [one.source for one in told], 60, told)
+    shown = {
+        name: [one["id"] for one in (await client.call("GET", "/v1/sources", client.keys[name]))[1]["data"]["items"]]
+        for name in ("mine", "reader", "theirs")
+    }
+    assert shown == {"mine": [told[0].source, told[1].source], "reader": ["cron", told[1].source], "theirs": ["cron"]}

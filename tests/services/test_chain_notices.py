@@ -107,9 +107,9 @@ async def test_states_of_sources_are_told_with_the_renewal_of_their_leases(place
     await leases.acquire(place.pool, cron, "m2", 60)
     holder = await place.pool.fetchval("select owner from leases where name = $1", chain)
     assert await leases.renew(place.pool, holder, [chain, cron], 60, told) == {chain}
-    assert [one.source for one in await source_states.list_states(place.pool)] == [chain]
+    assert [one.source for one in await source_states.list_states(place.pool, "org_a")] == [chain]
     assert await leases.renew(place.pool, "m2", [cron], 60, told) == {cron}
-    found = await source_states.list_states(place.pool)
+    found = await source_states.list_states(place.pool, "org_a")
     assert [(one.source, one.holder, one.error) for one in found] == [(chain, holder, ""), (cron, "m2", "no")]
     assert found[0].lag == "0 blocks"
     assert found[0].detail["missing"] == 0

@@ -152,3 +152,32 @@ async def test_problems_are_told_to_their_organization_only(pool: Pool) -> None:
         assert await triggers.problems_of(db, "org_a", "wf_1") == []
     await triggers.save_problems(pool, [], [name], is_complete=False)
     assert await triggers.problems_of(pool, "org_a", "wf_1") == []
+
+
+async def test_a_trigger_that_turns_to_another_place_listens_anew(pool: Pool) -> None:
+    await make_workflow(pool, "wf_1")
+
+    async def published(**payload: object) -> object:
+        one = workflows.PublishedTrigger("root", "slack-mentions", payload)
+        await workflows.publish(pool, "org_a", "wf_1", triggers=[one], by="u", new_secret=lambda: "s")
+        return await pool.fetchval("select active_since from triggers where workflow_id = 'wf_1'")
+
+    connector = {"type": "slack", "id": "conn_1"}
+    first = await published(channelId="C1", connector=connector)
+    assert await published(channelId="C1", connector=connector, note="other") == first
+    second = await published(channelId="C2", connector=connector)
+    third = await published(channelId="C2", connector={"type": "slack", "id": "conn_2"})
+    assert first != second != third != first
+
+
+async def test_problems_of_sources_outlive_the_start_of_a_master_and_are_taken_back_alone(pool: Pool) -> None:
+    name, other = ("org_a", "wf_1", "root"), ("org_a", "wf_2", "root")
+    await make_workflow(pool, "wf_1")
+    await make_workflow(pool, "wf_2")
+    found = [(name, "source", "no"), (other, "payload", "odd")]
+    await triggers.save_problems(pool, found, [], is_complete=False)
+    await triggers.save_problems(pool, [found[1]], [], is_complete=True)
+    assert [one.reason for one in await triggers.problems_of(pool, "org_a", "wf_1")] == ["source"]
+    await triggers.cure(pool, [name, other], "source")
+    assert await triggers.problems_of(pool, "org_a", "wf_1") == []
+    assert [one.reason for one in await triggers.problems_of(pool, "org_a", "wf_2")] == ["payload"]

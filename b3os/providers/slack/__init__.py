@@ -23,7 +23,8 @@ SLACK = Provider(
         ConnectorSpec(
             type="slack",
             title="Slack",
-            description="A bot of your workspace with chat:write, channels:read and groups:read.",
+            description="A bot of your workspace with chat:write, channels:read and groups:read; to fire triggers, "
+            "channels:history and groups:history too.",
             secret=SlackSecret,
             headers={"authorization": "Bearer {secret:botToken}"},
         ),

@@ -8,10 +8,10 @@ returning epoch;
 -- name: renew
 -- How the sources fare goes into the same commit: an idle master writes once for both.
 with told as (
-    insert into source_states (source, holder, lag, error, error_at, detail)
-    select i.source, $1, i.lag, i.error, to_timestamp(i.error_s), i.detail
-    from unnest($4::text[], $5::text[], $6::text[], $7::double precision[], $8::jsonb[])
-        as i (source, lag, error, error_s, detail)
+    insert into source_states (source, holder, lag, error, error_at, detail, org_id)
+    select i.source, $1, i.lag, i.error, to_timestamp(i.error_s), i.detail, i.org_id
+    from unnest($4::text[], $5::text[], $6::text[], $7::double precision[], $8::jsonb[], $9::text[])
+        as i (source, lag, error, error_s, detail, org_id)
     join leases l on l.name = i.source and l.owner = $1 order by 1
     on conflict (source) do update set holder = excluded.holder, lag = excluded.lag, error = excluded.error,
         error_at = excluded.error_at, detail = excluded.detail, told_at = now()

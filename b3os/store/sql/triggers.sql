@@ -39,6 +39,9 @@ delete from trigger_problems
 where (org_id, workflow_id, node_id) in (select * from unnest($1::text[], $2::text[], $3::text[]));
 -- name: keep_problems
 delete from trigger_problems
-where reason <> 'trigger' and (org_id, workflow_id, node_id) not in (select * from unnest($1::text[], $2::text[], $3::text[]));
+where reason not in ('trigger', 'source') and (org_id, workflow_id, node_id) not in (select * from unnest($1::text[], $2::text[], $3::text[]));
+-- name: cure
+delete from trigger_problems
+where (org_id, workflow_id, node_id) in (select * from unnest($1::text[], $2::text[], $3::text[])) and reason = $4;
 -- name: problems_of
 select node_id, reason, message, found_at from trigger_problems where org_id = $1 and workflow_id = $2 order by node_id;
