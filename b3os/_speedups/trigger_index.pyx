@@ -41,6 +41,7 @@ cdef enum:
     FILTER_LIMIT = 1000  # a merged filter with more entries is refused by nodes: ask for any
 
 cdef uint32_t NONE = 0xFFFFFFFF
+cdef uint32_t[5] FIELD = [20, 32, 32, 32, 32]  # bytes of address and topics
 
 
 include "pattern_table.pxi"
@@ -299,18 +300,20 @@ cdef class TriggerIndex:
         return total
 
     def log_filter(self, chain_id):
-        """Return (addresses, topics 0) that a merged filter of a chain needs; None stands for any."""
+        """Return what a merged filter of a chain needs: (addresses, four times topics); None stands for any."""
+        cdef uint32_t number, before
+        cdef list needed
         found = self.filters.get(chain_id)
         if found is None:
-            addresses, topics = set(), set()
+            needed = [set(), set(), set(), set(), set()]
             for shape, count in enumerate(self.chains.get(chain_id, ())):
                 if count:
-                    addresses = self.collect(chain_id, shape, 1, 8, 20, addresses)
-                    topics = self.collect(chain_id, shape, 2, 28 if shape & 1 else 8, 32, topics)
-            found = (
-                None if addresses is None else sorted(addresses),
-                None if topics is None else sorted(topics),
-            )
+                    before = 8
+                    for number in range(5):
+                        needed[number] = self.collect(chain_id, shape, 1 << number, before, FIELD[number], needed[number])
+                        before += FIELD[number] if shape & 1 << number else 0
+            found = tuple([None if one is None else sorted(one) for one in needed])
+            found = found[0], found[1:]
             self.filters[chain_id] = found
         return found
 

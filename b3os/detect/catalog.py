@@ -52,7 +52,7 @@ _LOG_PAYLOAD = _object(
     chainId=_CHAIN,
     confirmations=_CONFIRMATIONS,
     address={"type": ["string", "array"], "description": "Contract, or a list of them; empty: any contract"},
-    contractAddress=_ADDRESS,
+    contractAddress={"type": ["string", "array"], "description": "The same as `address`"},
     addresses={"type": "array", "items": _ADDRESS},
     eventSignature={
         "type": "string",
@@ -60,6 +60,10 @@ _LOG_PAYLOAD = _object(
     },
     eventName={"type": "string", "description": "Name of an event of `abi`"},
     abi={"description": "JSON ABI that has the event"},
+    filter={
+        "type": ["object", "array"],
+        "description": 'What its arguments must be, with the operators of `if`, such as {"value": {"$gt": "1000000"}}',
+    },
 )
 _TOKEN_PAYLOAD = _object(
     chainId=_CHAIN,

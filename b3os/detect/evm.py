@@ -4,9 +4,10 @@ from typing import Any
 
 import msgspec
 
-from b3os.abi.codec import decode, decode_word
-from b3os.abi.signature import Parameter, Signature, checksum, parse_address, parse_signature, signature_from_abi
+from b3os.abi.signature import Signature, checksum, parse_address, parse_signature, signature_from_abi
 from b3os.abi.units import units
+from b3os.detect.arguments import ArgumentFilter, parse_filter
+from b3os.detect.event_logs import LogEvent, decode_event
 from b3os.errors import BadInput
 
 TRANSFER = parse_signature("Transfer(address indexed from, address indexed to, uint256 value)")
@@ -24,6 +25,8 @@ Topics = tuple[bytes | None, ...]
 class Watch(msgspec.Struct, frozen=True, kw_only=True):
     """What one trigger looks for. `addresses` empty: any contract. `account` is the watched side of a transfer.
 
+    `filter` is what its arguments must be beyond `topics`.
+
     `policy` is how sure an event must be: a number of blocks on top of its own, `safe` or `finalized`; None: as the
     chain says.
     """
@@ -36,20 +39,7 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
     account: bytes = b""
     min_amount: int = 0
     policy: int | str | None = None
-
-
-class LogEvent(msgspec.Struct, frozen=True, rename="camel"):
-    """A log as a node sends it."""
-
-    address: str
-    topics: tuple[str, ...]
-    data: str
-    block_number: str
-    block_hash: str
-    transaction_hash: str
-    log_index: str
-    transaction_index: str = "0x0"
-    removed: bool = False
+    filter: ArgumentFilter | None = None
 
 
 def parse_watch(kind: str, payload: dict[str, Any]) -> Watch:
@@ -82,7 +72,15 @@ def _parse_what(kind: str, payload: dict[str, Any]) -> Watch:
         addresses = _addresses(payload, "addresses", "address", "contractAddress")
         if not topics and not addresses:
             raise BadInput("evm-log needs `eventSignature`, `eventName` with `abi`, or `address`", code=400336)
-        return Watch(type=kind, chain_id=chain_id, addresses=addresses, topics=topics, event=event)
+        bound, rest = parse_filter(event, payload.get("filter"))
+        return Watch(
+            type=kind,
+            chain_id=chain_id,
+            addresses=addresses,
+            topics=_with_bound(topics, bound),
+            event=event,
+            filter=rest,
+        )
     minimum = _amount(payload.get("minAmount", payload.get("minimumAmount", 0)))
     if kind in NATIVE_TYPES:
         account = _account(payload, kind)
@@ -103,6 +101,12 @@ def _parse_what(kind: str, payload: dict[str, Any]) -> Watch:
         account=account,
         min_amount=minimum,
     )
+
+
+def _with_bound(topics: Topics, bound: dict[int, bytes]) -> Topics:
+    if not bound:
+        return topics
+    return tuple(topics[at] if at < len(topics) else bound.get(at) for at in range(max(bound) + 1))
 
 
 def _chain_id(payload: dict[str, Any]) -> int:
@@ -157,52 +161,10 @@ def _amount(value: Any) -> int:
     return value
 
 
-def decode_event(event: Signature, log: LogEvent) -> dict[str, Any] | None:
-    """Return the arguments of a log by name, or None when the log is another event with the same topic 0.
-
-    An indexed argument of a dynamic type is its hash: that is all a log holds of it.
-    """
-    indexed = [parameter for parameter in event.inputs if parameter.indexed]
-    skip = 0 if event.anonymous else 1
-    if len(log.topics) - skip != len(indexed):
-        return _decode_by_place(event, log, skip)
-    return _decoded(event, log, indexed, skip)
-
-
-def _decode_by_place(event: Signature, log: LogEvent, skip: int) -> dict[str, Any] | None:
-    """A signature without `indexed` still fits when the log's topics can only be its first arguments."""
-    count = len(log.topics) - skip
-    if any(parameter.indexed for parameter in event.inputs) or not 0 <= count <= len(event.inputs):
-        return None
-    guessed = [Parameter(p.type, p.name, index < count) for index, p in enumerate(event.inputs)]
-    return _decoded(Signature(event.name, tuple(guessed)), log, guessed[:count], skip)
-
-
-def _decoded(event: Signature, log: LogEvent, indexed: list[Parameter], skip: int) -> dict[str, Any] | None:
-    plain = [parameter for parameter in event.inputs if not parameter.indexed]
-    try:
-        values = iter(decode([parameter.type for parameter in plain], bytes.fromhex(log.data[2:])))
-        words = iter([bytes.fromhex(topic[2:]) for topic in log.topics[skip:]])
-    except (BadInput, ValueError):
-        return None
-    known = {id(parameter) for parameter in indexed}
-    found: dict[str, Any] = {}
-    for index, parameter in enumerate(event.inputs):
-        name = parameter.name or f"arg{index}"
-        found[name] = _topic(parameter, next(words)) if id(parameter) in known else next(values)
-    return found
-
-
-def _topic(parameter: Parameter, word: bytes) -> Any:
-    if parameter.type.is_dynamic or parameter.type.kind in ("tuple", "array"):
-        return "0x" + word.hex()
-    return decode_word(parameter.type, word)
-
-
 def log_result(watch: Watch, log: LogEvent) -> dict[str, Any] | None:
     """Make the result of a log trigger, or None when the log is not what the watch asks for."""
     args = decode_event(watch.event, log) if watch.event is not None else {}
-    if args is None:
+    if args is None or (watch.filter is not None and not watch.filter.holds(args)):
         return None
     place = {
         "chainId": watch.chain_id,

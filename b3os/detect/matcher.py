@@ -9,7 +9,8 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 
 from b3os._speedups.trigger_index import TriggerIndex
-from b3os.detect.evm import LogEvent, Watch, log_result, native_key, native_result, parse_watch
+from b3os.detect.event_logs import LogEvent
+from b3os.detect.evm import Watch, log_result, native_key, native_result, parse_watch
 from b3os.detect.keys import KeyKind
 from b3os.detect.patterns import decode_watch, packed, watch_pattern
 from b3os.errors import BadInput
@@ -113,8 +114,11 @@ class Matcher(Generic[RowT]):
         found: dict[str, Any] = {}
         if addresses is not None:
             found["address"] = ["0x" + address.hex() for address in addresses]
-        if topics is not None:
-            found["topics"] = [["0x" + topic.hex() for topic in topics]]
+        asked = [one if one is None else ["0x" + topic.hex() for topic in one] for one in topics]
+        while asked and asked[-1] is None:
+            asked.pop()
+        if asked:
+            found["topics"] = asked
         return found
 
     def match_logs(self, chain_id: int, body: bytes) -> tuple[int, list[LogMatch[RowT]]]:

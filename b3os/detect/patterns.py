@@ -2,21 +2,27 @@
 
 A pattern has what the index needs (the layout is at the head of `_speedups/pattern_reader.pxi`), followed by what makes
 a watch of it: the smallest amount (length, big-endian), and the event's declaration for `evm-log`. Its first byte is a
-version; a master that meets a version it does not know says so and skips the row. Trigger types without a pattern, and
-watches that a pattern cannot say (an ABI with names inside tuples), are read from their payload.
+version; a master that meets a version it does not know says so and skips the row. Version 2 is of `evm-log` triggers
+with a filter: a zero byte and the JSON [policy, filter] follow the declaration, and a master that knows no filters does
+not fire without. Trigger types without a pattern, and watches that a pattern cannot say (an ABI with names inside
+tuples), are read from their payload.
 """
 
 import struct
 from typing import Any
 
+import msgspec
+
 from b3os.abi.signature import Signature, parse_signature
+from b3os.detect.arguments import ArgumentFilter
 from b3os.detect.evm import EVM_TYPES, NATIVE_TYPES, TRANSFER, Topics, Watch, native_key, parse_watch
 from b3os.detect.keys import KeyKind
 from b3os.errors import BadInput
 
-VERSION = 1
+PLAIN, FILTERED = 1, 2
 LOG, KEY = 1, 2
 ANY = 255
+_more = msgspec.json.Decoder(tuple[int | str | None, msgspec.Raw])
 
 
 def compile_pattern(kind: str, payload: dict[str, Any]) -> bytes:
@@ -43,11 +49,14 @@ def watch_pattern(watch: Watch) -> bytes:
     if watch.type in NATIVE_TYPES:
         side = KeyKind.NATIVE_TO if watch.type == "eth-receive" else KeyKind.NATIVE_FROM
         key = native_key(watch.chain_id, watch.account)
-        return bytes([VERSION, KEY, side, len(key)]) + key + rest
+        return bytes([PLAIN, KEY, side, len(key)]) + key + rest
     if watch.type == "evm-log" and watch.event is not None:
         rest += _declaration(watch.event).encode()
+    if watch.filter is not None:
+        rest += b"\0" + msgspec.json.encode([watch.policy, msgspec.Raw(watch.filter.text)])
+    version = PLAIN if watch.filter is None else FILTERED
     topics = b"".join(map(_topic, watch.topics))
-    head = struct.pack("<BBQB", VERSION, LOG, watch.chain_id, len(watch.topics)) + topics
+    head = struct.pack("<BBQB", version, LOG, watch.chain_id, len(watch.topics)) + topics
     return head + struct.pack("<H", len(watch.addresses)) + b"".join(watch.addresses) + rest
 
 
@@ -66,12 +75,12 @@ def _declaration(event: Signature) -> str:
 def decode_watch(kind: str, pattern: bytes) -> Watch:
     """Read a pattern back; raises BadInput when it is not one of this version."""
     try:
-        if pattern[0] != VERSION:
+        if pattern[0] not in (PLAIN, FILTERED):
             raise BadInput(
-                f"the pattern has version {pattern[0]}, this master reads {VERSION}: publish again", code=400380
+                f"the pattern has version {pattern[0]}, this master reads up to {FILTERED}: publish again", code=400380
             )
         return _decode_key(kind, pattern) if pattern[1] == KEY else _decode_log(kind, pattern)
-    except (IndexError, struct.error, UnicodeDecodeError) as error:
+    except (IndexError, struct.error, UnicodeDecodeError, msgspec.MsgspecError) as error:
         raise BadInput("the stored pattern is damaged: publish the workflow again", code=400380) from error
 
 
@@ -99,9 +108,18 @@ def _decode_log(kind: str, pattern: bytes) -> Watch:
     least, at = _amount(pattern, at + 20 * number)
     topics: Topics = tuple(found)
     if kind == "evm-log":
-        text = pattern[at:].decode()
-        event = parse_signature(text) if text else None
-        return Watch(type=kind, chain_id=chain_id, addresses=addresses, topics=topics, event=event, min_amount=least)
+        text, _, more = pattern[at:].partition(b"\0") if pattern[0] == FILTERED else (pattern[at:], b"", b"")
+        policy, wanted = _more.decode(more) if more else (None, None)
+        return Watch(
+            type=kind,
+            chain_id=chain_id,
+            addresses=addresses,
+            topics=topics,
+            event=parse_signature(text.decode()) if text else None,
+            min_amount=least,
+            policy=policy,
+            filter=None if wanted is None else ArgumentFilter(bytes(wanted)),
+        )
     side = next((topic for topic in topics[1:] if topic is not None), None)
     return Watch(
         type=kind,

@@ -28,13 +28,11 @@ class TriggerIndexModel:
     def has_chain(self, chain_id: int) -> bool:
         return any(pattern[0] == chain_id for patterns in self.logs.values() for pattern in patterns)
 
-    def log_filter(self, chain_id: int) -> tuple[list[bytes] | None, list[bytes] | None]:
+    def log_filter(self, chain_id: int) -> tuple[list[bytes] | None, tuple[list[bytes] | None, ...]]:
         mine = [p for patterns in self.logs.values() for p in patterns if p[0] == chain_id]
-        addresses = {address for _, address, _ in mine}
-        heads = {topics[0] if topics else None for _, _, topics in mine}
         return (
-            None if None in addresses else sorted(a for a in addresses if a),
-            None if None in heads else sorted(h for h in heads if h),
+            _merged({address for _, address, _ in mine}),
+            tuple(_merged({bound[at] if at < len(bound) else None for _, _, bound in mine}) for at in range(4)),
         )
 
     def match_log(self, chain_id: int, address: bytes, topics: Sequence[bytes]) -> list[int]:
@@ -68,3 +66,7 @@ class TriggerIndexModel:
             topics = [bytes.fromhex(topic[2:]) for topic in log["topics"] or ()]  # type: ignore[attr-defined]
             found += [(slot, json.dumps(log)) for slot in self.match_log(chain_id, address, topics)]
         return found
+
+
+def _merged(wanted: set[bytes | None]) -> list[bytes] | None:
+    return None if None in wanted else sorted(one for one in wanted if one is not None)

@@ -74,6 +74,21 @@ def test_a_transfer_runs_a_workflow_that_reads_the_senders_balance(running: Hous
     assert len(running.runs(workflow["id"])) == 1
 
 
+def test_a_filter_on_arguments_lets_only_what_it_says_start_runs(running: House, local: Local) -> None:
+    about = {
+        "address": local.token,
+        "eventSignature": "Transfer(address indexed from, address indexed to, uint256 value)",
+        "filter": {"to": local.friend, "value": {"$gt": "40", "$lte": 42}},
+    }
+    note = {"type": "log", "payload": {"message": "{{root.result.args.value}}"}}
+    workflow = running.publish("large transfers", watching(local, "evm-log", about, note))
+    for recipient, amount in ((local.friend, 40), (local.owner, 41), (local.friend, 43), (local.friend, 42)):
+        demo.receipt(local.url, demo.transfer(local.url, local.token, recipient, amount))
+    run = started(running, workflow)
+    assert run["executionState"]["root"]["result"]["args"]["value"] == "42"
+    assert len(running.runs(workflow["id"])) == 1
+
+
 def test_coins_sent_by_one_workflow_start_another(running: House, local: Local) -> None:
     note = {"type": "log", "payload": {"message": "{{root.result.amount}} wei"}}
     receiver = running.publish("paid", watching(local, "eth-receive", {"walletAddress": local.friend}, note))

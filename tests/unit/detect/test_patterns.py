@@ -94,9 +94,9 @@ ETH = {"chainId": 1, "walletAddress": "0x" + "11" * 20}
 
 def test_a_pattern_of_a_later_version_says_so() -> None:
     pattern = compile_pattern("eth-send", ETH)
-    with pytest.raises(BadInput, match="version 2"):
-        decode_watch("eth-send", b"\2" + pattern[1:])
-    assert TriggerIndex().put_patterns(packed(3, b"\2" + pattern[1:])) == [3]
+    with pytest.raises(BadInput, match="version 3"):
+        decode_watch("eth-send", b"\3" + pattern[1:])
+    assert TriggerIndex().put_patterns(packed(3, b"\3" + pattern[1:])) == [3]
 
 
 def test_packed_patterns_that_are_cut_are_refused() -> None:
