@@ -5,16 +5,16 @@ contradict is asked again, from another upstream where there is one.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Generic
 
 import msgspec
 
 from b3os.abi.signature import keccak
 from b3os.chain.blocks import Header
 from b3os.chain.rpc import Rpc
-from b3os.chain.rpc_errors import Cause, ChainUnreachable, RpcError
-from b3os.detect.matcher import LogMatch, Matcher
-from b3os.store.triggers import TriggerRow
+from b3os.chain.rpc_errors import Cause, RpcError
+from b3os.detect.matcher import LogMatch, Matcher, RowT
+from b3os.reading.blocks import Inconsistent
 
 #: A bloom that would name one of the asked items by chance less often than this proves that a log is there.
 PROOF = 0.001
@@ -22,19 +22,15 @@ PROOF = 0.001
 BLOOM_ITEMS = 500
 
 
-class Inconsistent(ChainUnreachable):
-    """Two answers about one block do not agree: another backend answered, or the chain moved. Read again."""
-
-
 class _Where(msgspec.Struct):
     blockNumber: str  # noqa: N815, wire name
     removed: bool = False
 
 
-class Logs:
+class Logs(Generic[RowT]):
     """Reads and matches the logs of one chain."""
 
-    def __init__(self, matcher: Matcher[TriggerRow], chain_id: int) -> None:
+    def __init__(self, matcher: Matcher[RowT], chain_id: int) -> None:
         self._matcher = matcher
         self._chain_id = chain_id
         #: The filter that the bloom masks below were made of: of addresses, and of each topic.
@@ -43,7 +39,7 @@ class Logs:
         #: Logs of the last read, matching or not.
         self.count = 0
 
-    async def read(self, rpc: Rpc, blocks: Sequence[Header], *, patient: bool) -> list[LogMatch[TriggerRow]]:
+    async def read(self, rpc: Rpc, blocks: Sequence[Header], *, patient: bool) -> list[LogMatch[RowT]]:
         """Return the matches in blocks that follow each other, in order, each once; raises RpcError when too wide."""
         wanted = self._matcher.filter(self._chain_id)
         bodies = await self._bodies(rpc, wanted, blocks)
@@ -107,10 +103,10 @@ class Logs:
             self._masked, self._masks = wanted, [[_mask(item) for item in one] for one in kept]
         return self._masks
 
-    def _matches(self, bodies: list[bytes], blocks: Sequence[Header]) -> list[LogMatch[TriggerRow]]:
+    def _matches(self, bodies: list[bytes], blocks: Sequence[Header]) -> list[LogMatch[RowT]]:
         hashes = {block.height: block.hash for block in blocks}
         self.count = 0
-        found: dict[tuple[str, str, str, str], LogMatch[TriggerRow]] = {}
+        found: dict[tuple[str, str, str, str], LogMatch[RowT]] = {}
         for body in bodies:
             count, matches = self._matcher.match_logs(self._chain_id, body)
             self.count += count
