@@ -161,9 +161,3 @@ def run_limit(kind: str, payload: dict[str, Any]) -> int | None:
 
 
 TRIGGER_TYPES: dict[str, TriggerSpec] = {spec.type: spec for spec in _SPECS}
-
-
-def webhook_result(body: Any, headers: dict[str, str], triggered_at: str) -> dict[str, Any]:
-    """Make the result of a webhook or manual trigger: the body's keys on top, and the whole under `body`."""
-    merged = dict(body) if isinstance(body, dict) else {}
-    return {**merged, "body": body, "headers": headers, "triggeredAt": triggered_at}

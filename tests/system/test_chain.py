@@ -85,8 +85,14 @@ def test_a_filter_on_arguments_lets_only_what_it_says_start_runs(running: House,
     for recipient, amount in ((local.friend, 40), (local.owner, 41), (local.friend, 43), (local.friend, 42)):
         demo.receipt(local.url, demo.transfer(local.url, local.token, recipient, amount))
     run = started(running, workflow)
-    assert run["executionState"]["root"]["result"]["args"]["value"] == "42"
+    result = run["executionState"]["root"]["result"]
+    assert result["args"]["value"] == "42"
     assert len(running.runs(workflow["id"])) == 1
+    asked = {"inputs": {"chainId": 31337, **about}}
+    (past,) = running.call("POST", "/v1/triggers/evm-log/backtest", asked)["data"]["items"]
+    tried = running.call("POST", "/v1/triggers/evm-log/test", asked)["data"]
+    for found in (past["result"], tried):
+        assert {**found, "triggeredAt": result["triggeredAt"]} == result, "a backtest says what the run got"
 
 
 def test_coins_sent_by_one_workflow_start_another(running: House, local: Local) -> None:
