@@ -32,7 +32,9 @@ cdef enum:
     KEY_SHAPE = 32
     SHAPES = 33
     FREE_SHAPE = 33  # of a node that is not in use
-    TRANSFER_KINDS = 2  # kinds 1 and 2 are ends of native transfers: their keys begin with the chain, big-endian
+    TRANSFER_KINDS = 2  # kinds 1 and 2 are ends of native transfers
+    REVERT_KIND = 8  # and 9: ends of transactions
+    BLOCK_KIND = 10  # chain and step: every so many blocks. Keys of these five kinds begin with the chain, big-endian
     KEY_LIMIT = 96
     KEY_BYTES = 98  # kind, length, bytes padded with zeros
     LONGEST = 156  # chain, address and four topics
@@ -89,7 +91,8 @@ cdef class TriggerIndex:
     cdef uint32_t held
     cdef uint64_t seed
     cdef dict chains  # chain id -> patterns in use by shape
-    cdef dict transfers  # chain id -> keys of ends of native transfers
+    cdef dict keyed  # (chain id, kind) -> keys in use, for kinds whose keys begin with a chain
+    cdef dict stepped  # chain id -> step of blocks -> keys in use
     cdef dict filters  # chain id -> its merged filter, until a pattern changes
 
     def __cinit__(self, *, uint64_t seed=0):
@@ -97,7 +100,8 @@ cdef class TriggerIndex:
         self.seed = seed
         self.node_free = NONE
         self.chains = {}
-        self.transfers = {}
+        self.keyed = {}
+        self.stepped = {}
         self.filters = {}
         for shape in range(SHAPES):
             self.tables[shape].free_head = NONE
@@ -169,9 +173,18 @@ cdef class TriggerIndex:
         return 0
 
     cdef int add_key(self, uint32_t slot, const uint8_t* packed) except -1:
-        if self.add(slot, KEY_SHAPE, packed, KEY_BYTES) and is_transfer(packed):
-            chain = key_chain(packed)
-            self.transfers[chain] = self.transfers.get(chain, 0) + 1
+        if self.add(slot, KEY_SHAPE, packed, KEY_BYTES) and is_of_chain(packed):
+            self.count_key(packed, 1)
+        return 0
+
+    cdef int count_key(self, const uint8_t* packed, int by) except -1:
+        cdef uint64_t chain = key_number(packed, 0)
+        add_up(self.keyed, (chain, packed[0]), by)
+        if packed[0] == BLOCK_KIND and packed[1] == 16:
+            steps = self.stepped.setdefault(chain, {})
+            add_up(steps, key_number(packed, 8), by)
+            if not steps:
+                del self.stepped[chain]
         return 0
 
     cdef bint add(self, uint32_t slot, uint32_t shape, const uint8_t* key, uint32_t width) except -1:
@@ -246,10 +259,8 @@ cdef class TriggerIndex:
             if not any(self.chains[chain]):
                 del self.chains[chain]
             self.filters.pop(chain, None)
-        elif is_transfer(key):
-            self.transfers[chain] -= 1
-            if not self.transfers[chain]:
-                del self.transfers[chain]
+        elif is_of_chain(key):
+            self.count_key(key, -1)
         if node.after != NONE:
             self.nodes[node.after].before = node.before
         if node.before != NONE:
@@ -266,7 +277,7 @@ cdef class TriggerIndex:
         cdef const uint8_t* key = table.keys + <size_t>self.nodes[at].pattern * table.width
         cdef uint64_t chain = 0
         if self.nodes[at].shape == KEY_SHAPE:
-            return key_chain(key) if is_transfer(key) else 0
+            return key_number(key, 0) if is_of_chain(key) else 0
         memcpy(&chain, key, 8)
         return chain
 
@@ -283,9 +294,13 @@ cdef class TriggerIndex:
             if self.nodes[at].shape != FREE_SHAPE and self.chain_of(at) == chain
         })
 
-    def has_transfers(self, chain_id):
-        """Whether any end of native transfers is watched on a chain."""
-        return chain_id in self.transfers
+    def has_keys(self, chain_id, kind):
+        """Whether any key of a kind, whose keys begin with a chain, is of this chain."""
+        return (chain_id, kind) in self.keyed
+
+    def steps(self, chain_id):
+        """Return every how many blocks of a chain something is wanted, ascending."""
+        return sorted(self.stepped.get(chain_id, ()))
 
     def has_chain(self, chain_id):
         """Whether any log pattern is bound to a chain."""
@@ -434,16 +449,27 @@ cdef class TriggerIndex:
         return 0
 
 
-cdef inline bint is_transfer(const uint8_t* packed) noexcept nogil:
-    return 0 < packed[0] <= TRANSFER_KINDS and packed[1] >= 8
+cdef inline bint is_of_chain(const uint8_t* packed) noexcept nogil:
+    return packed[1] >= 8 and (0 < packed[0] <= TRANSFER_KINDS or REVERT_KIND <= packed[0] <= BLOCK_KIND)
 
 
-cdef inline uint64_t key_chain(const uint8_t* packed) noexcept nogil:
-    cdef uint64_t chain = 0
+cdef inline uint64_t key_number(const uint8_t* packed, int begin) noexcept nogil:
+    """Read eight bytes of a key, big-endian."""
+    cdef uint64_t number = 0
     cdef int at
     for at in range(8):
-        chain = chain << 8 | packed[2 + at]
-    return chain
+        number = number << 8 | packed[2 + begin + at]
+    return number
+
+
+cdef int add_up(dict counts, object key, int by) except -1:
+    """Count, and keep nothing of what is not there."""
+    left = counts.get(key, 0) + by
+    if left:
+        counts[key] = left
+    else:
+        del counts[key]
+    return 0
 
 
 cdef int check_slot(object slot) except -1:

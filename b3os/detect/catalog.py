@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
-from b3os.detect.evm import EVM_TYPES, parse_watch
+from b3os.detect.evm import BLOCK_TYPE, EVM_TYPES, REVERT_TYPE, parse_watch
 from b3os.detect.prices import OPERATIONS, PRICE_TYPE, parse_price_watch
 from b3os.detect.schedules import POLICIES, parse_missed, parse_schedule
 from b3os.detect.trigger_spec import TriggerSpec
@@ -90,6 +90,30 @@ _TOKEN_RESULT = _object(
     **_PLACE, **_MOVED, tokenAddress=_ADDRESS, decimals={"type": ["integer", "null"]}, logIndex={"type": "integer"}
 )
 _COIN_RESULT = _object(**_PLACE, **_MOVED)
+_REVERT_PAYLOAD = _object(
+    chainId=_CHAIN,
+    confirmations=_CONFIRMATIONS,
+    address={**_ADDRESS, "description": "Contract or account that is called; also accepted as `contractAddress`"},
+    walletAddress={**_ADDRESS, "description": "Account that sends; also accepted as `fromAddress`"},
+)
+_REVERT_RESULT = _object(
+    **_PLACE,
+    **{"from": {"type": "string"}, "to": {"type": ["string", "null"]}},
+    amount={"type": "string", "description": "Base units that were sent along, and came back"},
+    input={"type": "string", "description": "What was called, 0x and hexadecimal digits"},
+    methodId={"type": "string", "description": "The first four bytes of `input`"},
+    gasUsed={"type": "string"},
+)
+_BLOCK_PAYLOAD = _object(
+    chainId=_CHAIN,
+    confirmations=_CONFIRMATIONS,
+    every={
+        "type": ["integer", "string"],
+        "description": "How many blocks apart: numbers that it divides; 1 if absent",
+    },
+)
+_BLOCK_RESULT = _object(**{name: _PLACE[name] for name in ("chainId", "blockNumber", "blockHash", "blockTimestamp",
+                                                            "triggeredAt")})  # fmt: skip
 _PRICE = {"type": ["number", "string"]}
 _OPERATION = {
     "type": "string",
@@ -134,6 +158,10 @@ _SPECS = (
                 {**_COIN_PAYLOAD, "required": ["chainId"]}, _COIN_RESULT, ("evm",)),
     TriggerSpec("eth-send", "Coin sent", "Runs when an account sends the native coin of a chain.",
                 {**_COIN_PAYLOAD, "required": ["chainId"]}, _COIN_RESULT, ("evm",)),
+    TriggerSpec(REVERT_TYPE, "Transaction reverted", "Runs when a transaction of an account, or to a contract, fails.",
+                {**_REVERT_PAYLOAD, "required": ["chainId"]}, _REVERT_RESULT, ("evm",)),
+    TriggerSpec(BLOCK_TYPE, "Block", "Runs at every block of a chain, or at every Nth, whose number N divides.",
+                {**_BLOCK_PAYLOAD, "required": ["chainId"]}, _BLOCK_RESULT, ("evm",)),
     TriggerSpec(PRICE_TYPE, "Token price", "Runs when the price of an asset crosses, exceeds or meets a target.",
                 {**_PRICE_PAYLOAD, "required": ["asset"]}, _PRICE_RESULT, ("price",)),
     *WEBHOOK_SPECS,

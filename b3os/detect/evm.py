@@ -8,6 +8,7 @@ from b3os.abi.signature import Signature, checksum, parse_address, parse_signatu
 from b3os.abi.units import units
 from b3os.detect.arguments import ArgumentFilter, parse_filter
 from b3os.detect.event_logs import LogEvent, decode_event
+from b3os.detect.keys import KeyKind
 from b3os.errors import BadInput
 
 TRANSFER = parse_signature("Transfer(address indexed from, address indexed to, uint256 value)")
@@ -17,7 +18,10 @@ MAX_ADDRESSES = 1000
 MAX_CONFIRMATIONS = 10_000
 LOG_TYPES = frozenset({"evm-log", "erc20-receive", "erc20-send"})
 NATIVE_TYPES = frozenset({"eth-receive", "eth-send"})
-EVM_TYPES = LOG_TYPES | NATIVE_TYPES
+REVERT_TYPE, BLOCK_TYPE = "evm-revert", "evm-block"
+EVM_TYPES = LOG_TYPES | NATIVE_TYPES | {REVERT_TYPE, BLOCK_TYPE}
+#: A block in so many is months on any chain.
+MAX_EVERY = 100_000_000
 
 Topics = tuple[bytes | None, ...]
 
@@ -25,7 +29,7 @@ Topics = tuple[bytes | None, ...]
 class Watch(msgspec.Struct, frozen=True, kw_only=True):
     """What one trigger looks for. `addresses` empty: any contract. `account` is the watched side of a transfer.
 
-    `filter` is what its arguments must be beyond `topics`.
+    `filter` is what its arguments must be beyond `topics`; `every` so many blocks one is wanted.
 
     `policy` is how sure an event must be: a number of blocks on top of its own, `safe` or `finalized`; None: as the
     chain says.
@@ -40,6 +44,18 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
     min_amount: int = 0
     policy: int | str | None = None
     filter: ArgumentFilter | None = None
+    every: int = 0
+
+
+class Call(msgspec.Struct, frozen=True):
+    """A transaction as it was sent: addresses, hash and input as 0x strings, value in wei."""
+
+    hash: str
+    sender: str
+    to: str | None
+    value: int
+    input: str
+    place: dict[str, Any]
 
 
 def parse_watch(kind: str, payload: dict[str, Any]) -> Watch:
@@ -81,6 +97,10 @@ def _parse_what(kind: str, payload: dict[str, Any]) -> Watch:
             event=event,
             filter=rest,
         )
+    if kind == BLOCK_TYPE:
+        return Watch(type=kind, chain_id=chain_id, every=_every(payload.get("every")))
+    if kind == REVERT_TYPE:
+        return _parse_revert(chain_id, payload)
     minimum = _amount(payload.get("minAmount", payload.get("minimumAmount", 0)))
     if kind in NATIVE_TYPES:
         account = _account(payload, kind)
@@ -101,6 +121,25 @@ def _parse_what(kind: str, payload: dict[str, Any]) -> Watch:
         account=account,
         min_amount=minimum,
     )
+
+
+def _parse_revert(chain_id: int, payload: dict[str, Any]) -> Watch:
+    called = _addresses(payload, "address", "contractAddress", "toAddress")
+    sender = _addresses(payload, "walletAddress", "fromAddress")
+    if len(called) > 1 or len(sender) > 1 or not (called or sender):
+        message = f"{REVERT_TYPE} needs one `address` that is called, one `walletAddress` that sends, or both"
+        raise BadInput(message, code=400335)
+    return Watch(type=REVERT_TYPE, chain_id=chain_id, addresses=called, account=sender[0] if sender else b"")
+
+
+def _every(value: Any) -> int:
+    if value in (None, ""):
+        return 1
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_EVERY:
+        raise BadInput(f"`every` is a whole number of blocks from 1 to {MAX_EVERY}", code=400439)
+    return value
 
 
 def _with_bound(topics: Topics, bound: dict[int, bytes]) -> Topics:
@@ -192,6 +231,33 @@ def native_result(watch: Watch, *, sender: str, to: str, value: int, place: dict
     return {**ends, "amount": str(value), "amountFormatted": units(value, 18), "chainId": watch.chain_id, **place}
 
 
+def revert_result(watch: Watch, call: Call) -> dict[str, Any] | None:
+    """Make the result of a transaction that reverted, or None when it is not from or to whom the watch says."""
+    sender, to = bytes.fromhex(call.sender[2:]), bytes.fromhex(call.to[2:]) if call.to else None
+    if (watch.account and watch.account != sender) or (watch.addresses and to not in watch.addresses):
+        return None
+    about = {"amount": str(call.value), "input": call.input, "methodId": call.input[:10]}
+    ends = {"from": checksum(sender), "to": None if to is None else checksum(to)}
+    hashes = {"transactionHash": call.hash, "txHash": call.hash}
+    return {**ends, **about, "chainId": watch.chain_id, **hashes, **call.place}
+
+
+def watch_key(watch: Watch) -> tuple[KeyKind, bytes]:
+    """Return the kind and the index key of a watch that is none of logs."""
+    if watch.type == BLOCK_TYPE:
+        return KeyKind.BLOCK, block_key(watch.chain_id, watch.every)
+    if watch.type == REVERT_TYPE:
+        kind = KeyKind.REVERTED_TO if watch.addresses else KeyKind.REVERTED_FROM
+        return kind, native_key(watch.chain_id, watch.addresses[0] if watch.addresses else watch.account)
+    kind = KeyKind.NATIVE_TO if watch.type == "eth-receive" else KeyKind.NATIVE_FROM
+    return kind, native_key(watch.chain_id, watch.account)
+
+
 def native_key(chain_id: int, account: bytes) -> bytes:
-    """The index key of one side of native transfers on a chain."""
+    """The index key of one end of transactions on a chain."""
     return chain_id.to_bytes(8, "big") + account
+
+
+def block_key(chain_id: int, every: int) -> bytes:
+    """The index key of every so many blocks of a chain."""
+    return chain_id.to_bytes(8, "big") + every.to_bytes(8, "big")

@@ -15,7 +15,17 @@ import msgspec
 
 from b3os.abi.signature import Signature, parse_signature
 from b3os.detect.arguments import ArgumentFilter
-from b3os.detect.evm import EVM_TYPES, NATIVE_TYPES, TRANSFER, Topics, Watch, native_key, parse_watch
+from b3os.detect.evm import (
+    BLOCK_TYPE,
+    EVM_TYPES,
+    LOG_TYPES,
+    REVERT_TYPE,
+    TRANSFER,
+    Topics,
+    Watch,
+    parse_watch,
+    watch_key,
+)
 from b3os.detect.keys import KeyKind
 from b3os.errors import BadInput
 
@@ -46,9 +56,8 @@ def watch_pattern(watch: Watch) -> bytes:
     """Write a watch as a pattern; the index part is whole, the declaration of an odd event may not be."""
     least = watch.min_amount.to_bytes((watch.min_amount.bit_length() + 7) // 8, "big")
     rest = bytes([len(least)]) + least
-    if watch.type in NATIVE_TYPES:
-        side = KeyKind.NATIVE_TO if watch.type == "eth-receive" else KeyKind.NATIVE_FROM
-        key = native_key(watch.chain_id, watch.account)
+    if watch.type not in LOG_TYPES:
+        side, key = watch_key(watch)
         return bytes([PLAIN, KEY, side, len(key)]) + key + rest
     if watch.type == "evm-log" and watch.event is not None:
         rest += _declaration(watch.event).encode()
@@ -86,15 +95,22 @@ def decode_watch(kind: str, pattern: bytes) -> Watch:
 
 def _decode_key(kind: str, pattern: bytes) -> Watch:
     key = pattern[4 : 4 + pattern[3]]
-    if kind not in NATIVE_TYPES or len(key) != 28:
-        raise BadInput(f"the stored pattern is not that of {kind}: publish the workflow again", code=400380)
     least, _ = _amount(pattern, 4 + len(key))
-    return Watch(type=kind, chain_id=int.from_bytes(key[:8], "big"), account=key[8:], min_amount=least)
+    chain_id, rest = int.from_bytes(key[:8], "big"), key[8:]
+    found = Watch(type=kind, chain_id=chain_id, account=rest, min_amount=least)
+    if kind == BLOCK_TYPE:
+        found = Watch(type=kind, chain_id=chain_id, every=int.from_bytes(rest, "big"))
+    elif kind == REVERT_TYPE:
+        ends = ((rest,), b"") if pattern[2] == KeyKind.REVERTED_TO else ((), rest)
+        found = Watch(type=kind, chain_id=chain_id, addresses=ends[0], account=ends[1])
+    if kind in LOG_TYPES or len(key) != (16 if kind == BLOCK_TYPE else 28) or watch_key(found) != (pattern[2], key):
+        raise BadInput(f"the stored pattern is not that of {kind}: publish the workflow again", code=400380)
+    return found
 
 
 def _decode_log(kind: str, pattern: bytes) -> Watch:
     _, form, chain_id, count = struct.unpack_from("<BBQB", pattern)
-    if form != LOG or kind in NATIVE_TYPES:
+    if form != LOG or kind not in LOG_TYPES:
         raise BadInput(f"the stored pattern is not that of {kind}: publish the workflow again", code=400380)
     at = 11
     found: list[bytes | None] = []

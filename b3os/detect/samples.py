@@ -8,7 +8,18 @@ from typing import Any
 
 from b3os.abi.units import units
 from b3os.detect.catalog import TRIGGER_TYPES, check_trigger
-from b3os.detect.evm import EVM_TYPES, NATIVE_TYPES, Watch, log_result, native_result, parse_watch
+from b3os.detect.evm import (
+    BLOCK_TYPE,
+    EVM_TYPES,
+    NATIVE_TYPES,
+    REVERT_TYPE,
+    Call,
+    Watch,
+    log_result,
+    native_result,
+    parse_watch,
+    revert_result,
+)
 from b3os.detect.prices import PRICE_TYPE, parse_price_watch, price_number
 from b3os.detect.sample_calls import CALLS
 from b3os.detect.sample_logs import NOWHERE, OTHER, sample_log
@@ -33,6 +44,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "erc20-send": {**_TRANSFERS, "tokenAddress": _TOKEN},
     "eth-receive": _TRANSFERS,
     "eth-send": _TRANSFERS,
+    REVERT_TYPE: {"chainId": 8453, "address": _TOKEN},
+    BLOCK_TYPE: {"chainId": 8453, "every": 100},
     PRICE_TYPE: {"asset": "BTCUSD", "targetPrice": "100000", "operation": "cross-up"},
     **dict.fromkeys(INBOUND, _SIGNED),
 }
@@ -89,10 +102,19 @@ def _input(name: str, about: dict[str, Any]) -> Any:
 
 
 def _chain_result(watch: Watch) -> dict[str, Any]:
+    place: dict[str, Any] = {"blockNumber": 0, "blockHash": NOWHERE}
+    if watch.type == BLOCK_TYPE:
+        return {"chainId": watch.chain_id, **place}
+    if watch.type == REVERT_TYPE:
+        to = "0x" + (watch.addresses[0] if watch.addresses else OTHER).hex()
+        call = Call(NOWHERE, "0x" + (watch.account or OTHER).hex(), to, 0, "0x12345678", place)
+        reverted = revert_result(watch, call)
+        assert reverted is not None, "it is from and to whom it must be"
+        return {**reverted, "gasUsed": "21000"}
     if watch.type in NATIVE_TYPES:
         ends = ("0x" + OTHER.hex(), "0x" + watch.account.hex())
         sender, to = ends if watch.type == "eth-receive" else ends[::-1]
-        place = {"blockNumber": 0, "blockHash": NOWHERE, "transactionHash": NOWHERE, "txHash": NOWHERE}
+        place |= {"transactionHash": NOWHERE, "txHash": NOWHERE}
         moved = native_result(watch, sender=sender, to=to, value=max(watch.min_amount, 10**18), place=place)
         assert moved is not None, "it is as large as it must be"
         return {**moved, "symbol": "ETH"}

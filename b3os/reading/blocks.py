@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 
+import msgspec
+
 from b3os.chain.blocks import Block, Header, Receipt
 from b3os.chain.rpc import Rpc
 from b3os.chain.rpc_errors import ChainUnreachable
+from b3os.detect.evm import Call
 from b3os.detect.matcher import Transfer
 
 #: Where a chain neither says nor is known to say what is final.
@@ -76,4 +79,13 @@ def transfers_of(block: Block) -> list[Transfer]:
         Transfer(one.hash, one.from_, one.to, int(one.value, 16), place)
         for one in block.transactions
         if one.to and one.value not in ("0x0", "0x", "0x00")
+    ]
+
+
+def calls_of(block: Block) -> list[Call]:
+    """Return the transactions of a block."""
+    place = {"blockNumber": block.height, "blockHash": block.hash}
+    return [
+        Call(one.hash, one.from_, one.to, int(one.value, 16), msgspec.json.decode(one.input, type=str), place)
+        for one in block.transactions
     ]

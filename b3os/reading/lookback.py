@@ -148,7 +148,7 @@ class LookBack:
                 f"chain {self._rpc.chain.id}: blocks up to {until} changed while they were read: try again"
             )
         seen = await self._sight.logs(self._rpc, headers, patient=True)
-        seen += await self._sight.transactions(self._rpc, headers)
+        seen += [*await self._sight.transactions(self._rpc, headers), *self._sight.turns(headers)]
         self._spans.grow(self._rpc.answered, len(headers))
         return headers, seen
 

@@ -108,6 +108,15 @@ async def test_coins_are_found_in_transactions_that_succeeded() -> None:
     assert past.seen[0].result["amountFormatted"] == "0.000000000000000005"
 
 
+async def test_reverted_transactions_and_every_nth_block_are_found() -> None:
+    found = Chained()
+    found.network.ledger.mine(Tx(digest("fails"), to=TOKEN, status=0), Tx(digest("holds"), to=TOKEN))
+    past = await found.look("evm-revert", blocks=30, address=TOKEN, walletAddress="")
+    assert [one.tx for one in past.seen] == [digest("fails")]
+    past = await found.look("evm-block", blocks=30, every=8)
+    assert [one.block.height for one in past.seen] == [296, 288, 280, 272]
+
+
 async def test_a_false_empty_answer_is_asked_again_of_another_upstream() -> None:
     found = Chained(views=2)
     found.view.fail("empty_logs", method="eth_getLogs")
@@ -188,8 +197,10 @@ async def test_what_is_listed_is_what_a_master_fires() -> None:
     case = Case(views=2)
     case.watch()
     case.watch("coins", type="eth-receive", confirmations=3)
+    case.watch("reverts", type="evm-revert", address="0x" + "22" * 20, walletAddress="", confirmations=1)
     for number in range(40):
-        case.ledger.mine(case.tx(number, *range(number % 3)), Tx(digest("c", number), to=BOB, value=number % 2))
+        coins = Tx(digest("c", number), to=BOB, value=number % 2)
+        case.ledger.mine(case.tx(number, *range(number % 3)), coins, Tx(digest("r", number), status=number % 2))
         if number % 9 == 8:
             case.ledger.fork(2)
         await case.poll()
@@ -199,8 +210,12 @@ async def test_what_is_listed_is_what_a_master_fires() -> None:
     fired = [case.book.runs[run].event.result for run in stayed]
     rpc = Rpc(case.chain, case.network, now=lambda: case.clock)
     listed: list[dict[str, Any]] = []
-    for kind, policy in (("erc20-receive", "latest"), ("eth-receive", 3)):
-        look = LookBack(rpc, kind, {**RECEIVE, "confirmations": policy}, now=lambda: 0.0)
+    for kind, more in (
+        ("erc20-receive", {}),
+        ("eth-receive", {"confirmations": 3}),
+        ("evm-revert", {"address": "0x" + "22" * 20, "walletAddress": "", "confirmations": 1}),
+    ):
+        look = LookBack(rpc, kind, {**RECEIVE, **more}, now=lambda: 0.0)
         listed += [one.result for one in (await look.read(blocks=5000, limit=1000, budget_s=20)).seen]
     assert sorted(map(said, listed)) == sorted(map(said, fired))
     assert {tuple(sorted(one)) for one in fired} == {(*sorted([*one, "triggeredAt"]),) for one in listed}

@@ -28,6 +28,17 @@ class TriggerIndexModel:
     def has_chain(self, chain_id: int) -> bool:
         return any(pattern[0] == chain_id for patterns in self.logs.values() for pattern in patterns)
 
+    def has_keys(self, chain_id: int, kind: int) -> bool:
+        return any(one == kind and key[:8] == chain_id.to_bytes(8, "big") for one, key in self._of_chains())
+
+    def steps(self, chain_id: int) -> list[int]:
+        mine = [key[8:] for kind, key in self._of_chains() if kind == 10 and key[:8] == chain_id.to_bytes(8, "big")]
+        return sorted({int.from_bytes(step, "big") for step in mine if len(step) == 8})
+
+    def _of_chains(self) -> list[tuple[int, bytes]]:
+        held = [pair for keys in self.keys.values() for pair in keys]
+        return [(kind, key) for kind, key in held if kind in (1, 2, 8, 9, 10) and len(key) >= 8]
+
     def log_filter(self, chain_id: int) -> tuple[list[bytes] | None, tuple[list[bytes] | None, ...]]:
         mine = [p for patterns in self.logs.values() for p in patterns if p[0] == chain_id]
         return (

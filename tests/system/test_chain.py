@@ -95,6 +95,21 @@ def test_a_filter_on_arguments_lets_only_what_it_says_start_runs(running: House,
         assert {**found, "triggeredAt": result["triggeredAt"]} == result, "a backtest says what the run got"
 
 
+def test_a_transfer_that_fails_and_the_next_fifth_block_start_runs(running: House, local: Local) -> None:
+    note = {"type": "log", "payload": {"message": "{{root.result.blockNumber}}"}}
+    fails = running.publish("fails", watching(local, "evm-revert", {"address": local.token}, note))
+    fifth = running.publish("fifth", watching(local, "evm-block", {"every": 5}, note))
+    data = "0xa9059cbb" + local.owner[2:].rjust(64, "0") + "f" * 64
+    call = {"from": local.friend, "to": local.token, "data": data, "gas": "0x186a0"}
+    receipt = demo.receipt(local.url, demo.call(local.url, "eth_sendTransaction", call))
+    demo.call(local.url, "anvil_mine", "0x6")
+    found = started(running, fails)["executionState"]["root"]["result"]
+    assert (found["txHash"], found["methodId"]) == (receipt["transactionHash"], "0xa9059cbb")
+    assert found["gasUsed"] == str(int(receipt["gasUsed"], 16))
+    assert started(running, fifth)["executionState"]["root"]["result"]["blockNumber"] % 5 == 0
+    assert len(running.runs(fails["id"])) == 1
+
+
 def test_coins_sent_by_one_workflow_start_another(running: House, local: Local) -> None:
     note = {"type": "log", "payload": {"message": "{{root.result.amount}} wei"}}
     receiver = running.publish("paid", watching(local, "eth-receive", {"walletAddress": local.friend}, note))

@@ -62,7 +62,8 @@ class Reader:
         seen = await self._sight.logs(rpc, blocks, patient=patient)
         found = await self._log_events(rpc, seen, patient=patient)
         count = self._sight.count
-        found += [self._found(one, one.mark) for one in await self._sight.transactions(rpc, blocks)]
+        others = [*await self._sight.transactions(rpc, blocks), *self._sight.turns(blocks)]
+        found += [self._found(one, one.mark) for one in others]
         metrics.EVENTS.labels(self._source).inc(count + self._sight.count)
         stamp = rfc3339(now_ms)
         fresh = [one for one in found if one.event.time_ms >= one.event.row.active_since_ms - CLOCK_MS]

@@ -83,7 +83,7 @@ class ChainSource:
     @property
     def is_wanted(self) -> bool:
         """Whether any trigger listens to this chain."""
-        return self._matcher.watches_logs(self.chain.id) or self._matcher.watches_transfers(self.chain.id)
+        return self._matcher.watches(self.chain.id)
 
     async def forget(self) -> None:
         """Drop what a lost lease makes stale."""
