@@ -20,6 +20,7 @@ from b3os.workflow.conditions import MAX_DEPTH, OPERATORS, compile_condition, lo
 
 #: Values on right sides, all in all: a longer list belongs into the workflow.
 MAX_VALUES = 1000
+MAX_TOPICS = 4
 #: Codes: an argument that the event lacks, an operator that does not fit its type, a value that is none of its type.
 UNKNOWN, UNFIT, WRONG, SHAPE = 400386, 400387, 400388, 400310
 
@@ -222,6 +223,8 @@ def _without_bound(event: Signature, part: dict[str, Any], bound: dict[int, byte
         return part
     before = [one for one in event.inputs[: names.index(path)] if one.indexed]
     place = len(before) + (0 if event.anonymous else 1)
+    if place >= MAX_TOPICS:
+        raise BadInput(f"{path}: a log has {MAX_TOPICS} topics, {event.name} has more indexed arguments", code=UNKNOWN)
     topic = bytes.fromhex(value[2:]) if is_hashed(parameter) else encode([parameter.type], [value])
     if bound.setdefault(place, topic) != topic:
         return part  # two values at once: no log has them, and the test says so

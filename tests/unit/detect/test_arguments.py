@@ -196,6 +196,13 @@ def test_a_filter_that_nests_without_end_is_refused() -> None:
         parse_filter(SIGNATURE, deep)
 
 
+def test_an_event_with_more_indexed_arguments_than_a_log_has_topics_cannot_be_filtered_by_them() -> None:
+    event = "E(uint8 indexed a, uint8 indexed b, uint8 indexed c, uint8 indexed d)"
+    with pytest.raises(BadInput, match="4 topics") as caught:
+        check_trigger("evm-log", {"chainId": 1, "eventSignature": event, "filter": {"d": 1}})
+    assert caught.value.code == 400386
+
+
 def test_a_filter_needs_the_event() -> None:
     with pytest.raises(BadInput, match="needs the event") as caught:
         check_trigger("evm-log", {"chainId": 1, "address": TOKEN, "filter": {"value": 1}})
