@@ -336,12 +336,14 @@ cdef class TriggerIndex:
         cdef Table* table = &self.tables[shape]
         cdef uint64_t chain = chain_id, bucket
         cdef const uint8_t* key
+        cdef const uint8_t* last = NULL  # most patterns name the same few: no object for what was just seen
         if known is None or not shape & bit:
             return None
         for bucket in range(table.size):
             if table.buckets[bucket]:
                 key = table.keys + <size_t>(table.buckets[bucket] - 1) * table.width
-                if not memcmp(key, &chain, 8):
+                if not memcmp(key, &chain, 8) and (last == NULL or memcmp(last + at, key + at, size)):
+                    last = key
                     known.add(key[at : at + size])
                     if len(known) > FILTER_LIMIT:
                         return None
