@@ -48,13 +48,16 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Call(msgspec.Struct, frozen=True):
-    """A transaction as it was sent: addresses, hash and input as 0x strings, value in wei."""
+    """A transaction as it was sent: addresses and hash as 0x strings, value in wei.
+
+    `input` is JSON still: of most transactions nobody asks for it, and many are long.
+    """
 
     hash: str
     sender: str
     to: str | None
     value: int
-    input: str
+    input: msgspec.Raw
     place: dict[str, Any]
 
 
@@ -236,7 +239,8 @@ def revert_result(watch: Watch, call: Call) -> dict[str, Any] | None:
     sender, to = bytes.fromhex(call.sender[2:]), bytes.fromhex(call.to[2:]) if call.to else None
     if (watch.account and watch.account != sender) or (watch.addresses and to not in watch.addresses):
         return None
-    about = {"amount": str(call.value), "input": call.input, "methodId": call.input[:10]}
+    sent: str = msgspec.json.decode(call.input, type=str | None) or "0x"
+    about = {"amount": str(call.value), "input": sent, "methodId": sent[:10]}
     ends = {"from": checksum(sender), "to": None if to is None else checksum(to)}
     hashes = {"transactionHash": call.hash, "txHash": call.hash}
     return {**ends, **about, "chainId": watch.chain_id, **hashes, **call.place}

@@ -6,6 +6,8 @@ price. It is in no block: its number is 0 and its hashes are zeros, so that nobo
 
 from typing import Any
 
+import msgspec
+
 from b3os.abi.units import units
 from b3os.detect.catalog import TRIGGER_TYPES, check_trigger
 from b3os.detect.evm import (
@@ -107,7 +109,7 @@ def _chain_result(watch: Watch) -> dict[str, Any]:
         return {"chainId": watch.chain_id, **place}
     if watch.type == REVERT_TYPE:
         to = "0x" + (watch.addresses[0] if watch.addresses else OTHER).hex()
-        call = Call(NOWHERE, "0x" + (watch.account or OTHER).hex(), to, 0, "0x12345678", place)
+        call = Call(NOWHERE, "0x" + (watch.account or OTHER).hex(), to, 0, msgspec.Raw(b'"0x12345678"'), place)
         reverted = revert_result(watch, call)
         assert reverted is not None, "it is from and to whom it must be"
         return {**reverted, "gasUsed": "21000"}

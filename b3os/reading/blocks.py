@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import msgspec
-
 from b3os.chain.blocks import Block, Header, Receipt
 from b3os.chain.rpc import Rpc
 from b3os.chain.rpc_errors import ChainUnreachable
@@ -85,7 +83,4 @@ def transfers_of(block: Block) -> list[Transfer]:
 def calls_of(block: Block) -> list[Call]:
     """Return the transactions of a block."""
     place = {"blockNumber": block.height, "blockHash": block.hash}
-    return [
-        Call(one.hash, one.from_, one.to, int(one.value, 16), msgspec.json.decode(one.input, type=str), place)
-        for one in block.transactions
-    ]
+    return [Call(one.hash, one.from_, one.to, int(one.value, 16), one.input, place) for one in block.transactions]
