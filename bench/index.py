@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from b3os._speedups.trigger_index import TriggerIndex
-from b3os.detect.evm import TRANSFER, LogEvent
+from b3os.detect.event_logs import LogEvent
+from b3os.detect.evm import TRANSFER
 from bench.report import Gate, medians, remark
 from tests.reference.trigger_index_lookup import LookupModel
 

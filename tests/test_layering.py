@@ -36,6 +36,10 @@ RULES: dict[str, tuple[set[str], str]] = {
     "databases": (BASE, "SQLite files of organizations: no rule of the engine, and nothing of the engine's own store"),
     "store": (BASE | {"metrics"}, "SQL in, structs out; no rule of the engine lives beside the SQL"),
     "auth": (BASE | {"store"}, "who is calling, and their secrets"),
+    "reading": (
+        BASE | {"_speedups", "abi", "chain", "detect"},
+        "how a chain is read for triggers: masters and backtests share it, so it knows no store and no run",
+    ),
     "inbound": (
         BASE | {"auth", "detect", "handover", "metrics", "queue", "run", "store"},
         "the one admission path of calls: services share it, nothing below knows it",

@@ -1,11 +1,12 @@
 # Compiled patterns (b3os/detect/patterns.py writes them): (slot, size, pattern) one after the other, into the index.
 #
-# A pattern: version 1, kind. A log (kind 1): chain u64, number of topics, each a length and that many bytes (shorter
-# ones are padded with zeros on the left, 255 binds nothing), number of addresses u16, the addresses. An exact key
-# (kind 2): its kind, length, bytes. Numbers are little-endian. What follows is not for the index.
+# A pattern: version (1 or 2: they differ in what is not for the index), kind. A log (kind 1): chain u64, number of
+# topics, each a length and that many bytes (shorter ones are padded with zeros on the left, 255 binds nothing), number
+# of addresses u16, the addresses. An exact key (kind 2): its kind, length, bytes. Numbers are little-endian. What
+# follows is not for the index.
 
 cdef enum:
-    PATTERN_VERSION = 1
+    LAST_VERSION = 2
     LOG_PATTERN = 1
     KEY_PATTERN = 2
     ANY_TOPIC = 255
@@ -43,7 +44,7 @@ cdef bint put_pattern(TriggerIndex index, uint32_t slot, const uint8_t* at, cons
     cdef uint8_t packed[KEY_BYTES]
     cdef uint8_t key[LONGEST]
     cdef uint32_t number
-    if end - at < 2 or at[0] != PATTERN_VERSION:
+    if end - at < 2 or not 1 <= at[0] <= LAST_VERSION:
         return False
     if at[1] == KEY_PATTERN:
         if end - at < 4 or at[3] > KEY_LIMIT or end - at < 4 + at[3]:

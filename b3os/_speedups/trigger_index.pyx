@@ -32,7 +32,9 @@ cdef enum:
     KEY_SHAPE = 32
     SHAPES = 33
     FREE_SHAPE = 33  # of a node that is not in use
-    TRANSFER_KINDS = 2  # kinds 1 and 2 are ends of native transfers: their keys begin with the chain, big-endian
+    TRANSFER_KINDS = 2  # kinds 1 and 2 are ends of native transfers
+    REVERT_KIND = 8  # and 9: ends of transactions
+    BLOCK_KIND = 10  # chain and step: every so many blocks. Keys of these five kinds begin with the chain, big-endian
     KEY_LIMIT = 96
     KEY_BYTES = 98  # kind, length, bytes padded with zeros
     LONGEST = 156  # chain, address and four topics
@@ -41,6 +43,7 @@ cdef enum:
     FILTER_LIMIT = 1000  # a merged filter with more entries is refused by nodes: ask for any
 
 cdef uint32_t NONE = 0xFFFFFFFF
+cdef uint32_t[5] FIELD = [20, 32, 32, 32, 32]  # bytes of address and topics
 
 
 include "pattern_table.pxi"
@@ -88,7 +91,8 @@ cdef class TriggerIndex:
     cdef uint32_t held
     cdef uint64_t seed
     cdef dict chains  # chain id -> patterns in use by shape
-    cdef dict transfers  # chain id -> keys of ends of native transfers
+    cdef dict keyed  # (chain id, kind) -> keys in use, for kinds whose keys begin with a chain
+    cdef dict stepped  # chain id -> step of blocks -> keys in use
     cdef dict filters  # chain id -> its merged filter, until a pattern changes
 
     def __cinit__(self, *, uint64_t seed=0):
@@ -96,7 +100,8 @@ cdef class TriggerIndex:
         self.seed = seed
         self.node_free = NONE
         self.chains = {}
-        self.transfers = {}
+        self.keyed = {}
+        self.stepped = {}
         self.filters = {}
         for shape in range(SHAPES):
             self.tables[shape].free_head = NONE
@@ -168,9 +173,18 @@ cdef class TriggerIndex:
         return 0
 
     cdef int add_key(self, uint32_t slot, const uint8_t* packed) except -1:
-        if self.add(slot, KEY_SHAPE, packed, KEY_BYTES) and is_transfer(packed):
-            chain = key_chain(packed)
-            self.transfers[chain] = self.transfers.get(chain, 0) + 1
+        if self.add(slot, KEY_SHAPE, packed, KEY_BYTES) and is_of_chain(packed):
+            self.count_key(packed, 1)
+        return 0
+
+    cdef int count_key(self, const uint8_t* packed, int by) except -1:
+        cdef uint64_t chain = key_number(packed, 0)
+        add_up(self.keyed, (chain, packed[0]), by)
+        if packed[0] == BLOCK_KIND and packed[1] == 16:
+            steps = self.stepped.setdefault(chain, {})
+            add_up(steps, key_number(packed, 8), by)
+            if not steps:
+                del self.stepped[chain]
         return 0
 
     cdef bint add(self, uint32_t slot, uint32_t shape, const uint8_t* key, uint32_t width) except -1:
@@ -245,10 +259,8 @@ cdef class TriggerIndex:
             if not any(self.chains[chain]):
                 del self.chains[chain]
             self.filters.pop(chain, None)
-        elif is_transfer(key):
-            self.transfers[chain] -= 1
-            if not self.transfers[chain]:
-                del self.transfers[chain]
+        elif is_of_chain(key):
+            self.count_key(key, -1)
         if node.after != NONE:
             self.nodes[node.after].before = node.before
         if node.before != NONE:
@@ -265,7 +277,7 @@ cdef class TriggerIndex:
         cdef const uint8_t* key = table.keys + <size_t>self.nodes[at].pattern * table.width
         cdef uint64_t chain = 0
         if self.nodes[at].shape == KEY_SHAPE:
-            return key_chain(key) if is_transfer(key) else 0
+            return key_number(key, 0) if is_of_chain(key) else 0
         memcpy(&chain, key, 8)
         return chain
 
@@ -282,9 +294,13 @@ cdef class TriggerIndex:
             if self.nodes[at].shape != FREE_SHAPE and self.chain_of(at) == chain
         })
 
-    def has_transfers(self, chain_id):
-        """Whether any end of native transfers is watched on a chain."""
-        return chain_id in self.transfers
+    def has_keys(self, chain_id, kind):
+        """Whether any key of a kind, whose keys begin with a chain, is of this chain."""
+        return (chain_id, kind) in self.keyed
+
+    def steps(self, chain_id):
+        """Return every how many blocks of a chain something is wanted, ascending."""
+        return sorted(self.stepped.get(chain_id, ()))
 
     def has_chain(self, chain_id):
         """Whether any log pattern is bound to a chain."""
@@ -299,18 +315,20 @@ cdef class TriggerIndex:
         return total
 
     def log_filter(self, chain_id):
-        """Return (addresses, topics 0) that a merged filter of a chain needs; None stands for any."""
+        """Return what a merged filter of a chain needs: (addresses, four times topics); None stands for any."""
+        cdef uint32_t number, before
+        cdef list needed
         found = self.filters.get(chain_id)
         if found is None:
-            addresses, topics = set(), set()
+            needed = [set(), set(), set(), set(), set()]
             for shape, count in enumerate(self.chains.get(chain_id, ())):
                 if count:
-                    addresses = self.collect(chain_id, shape, 1, 8, 20, addresses)
-                    topics = self.collect(chain_id, shape, 2, 28 if shape & 1 else 8, 32, topics)
-            found = (
-                None if addresses is None else sorted(addresses),
-                None if topics is None else sorted(topics),
-            )
+                    before = 8
+                    for number in range(5):
+                        needed[number] = self.collect(chain_id, shape, 1 << number, before, FIELD[number], needed[number])
+                        before += FIELD[number] if shape & 1 << number else 0
+            found = tuple([None if one is None else sorted(one) for one in needed])
+            found = found[0], found[1:]
             self.filters[chain_id] = found
         return found
 
@@ -318,12 +336,14 @@ cdef class TriggerIndex:
         cdef Table* table = &self.tables[shape]
         cdef uint64_t chain = chain_id, bucket
         cdef const uint8_t* key
+        cdef const uint8_t* last = NULL  # most patterns name the same few: no object for what was just seen
         if known is None or not shape & bit:
             return None
         for bucket in range(table.size):
             if table.buckets[bucket]:
                 key = table.keys + <size_t>(table.buckets[bucket] - 1) * table.width
-                if not memcmp(key, &chain, 8):
+                if not memcmp(key, &chain, 8) and (last == NULL or memcmp(last + at, key + at, size)):
+                    last = key
                     known.add(key[at : at + size])
                     if len(known) > FILTER_LIMIT:
                         return None
@@ -431,16 +451,27 @@ cdef class TriggerIndex:
         return 0
 
 
-cdef inline bint is_transfer(const uint8_t* packed) noexcept nogil:
-    return 0 < packed[0] <= TRANSFER_KINDS and packed[1] >= 8
+cdef inline bint is_of_chain(const uint8_t* packed) noexcept nogil:
+    return packed[1] >= 8 and (0 < packed[0] <= TRANSFER_KINDS or REVERT_KIND <= packed[0] <= BLOCK_KIND)
 
 
-cdef inline uint64_t key_chain(const uint8_t* packed) noexcept nogil:
-    cdef uint64_t chain = 0
+cdef inline uint64_t key_number(const uint8_t* packed, int begin) noexcept nogil:
+    """Read eight bytes of a key, big-endian."""
+    cdef uint64_t number = 0
     cdef int at
     for at in range(8):
-        chain = chain << 8 | packed[2 + at]
-    return chain
+        number = number << 8 | packed[2 + begin + at]
+    return number
+
+
+cdef int add_up(dict counts, object key, int by) except -1:
+    """Count, and keep nothing of what is not there."""
+    left = counts.get(key, 0) + by
+    if left:
+        counts[key] = left
+    else:
+        del counts[key]
+    return 0
 
 
 cdef int check_slot(object slot) except -1:

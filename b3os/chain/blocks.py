@@ -32,6 +32,8 @@ class Transaction(msgspec.Struct, frozen=True, rename="camel"):
     from_: str = msgspec.field(name="from")
     to: str | None = None
     value: str = "0x0"
+    #: As JSON: of most nobody asks for it, and many are long.
+    input: msgspec.Raw = msgspec.Raw(b'"0x"')
 
 
 class Block(Header, frozen=True, rename="camel"):

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
-from b3os.detect.evm import EVM_TYPES, parse_watch
+from b3os.detect.evm import BLOCK_TYPE, EVM_TYPES, REVERT_TYPE, parse_watch
 from b3os.detect.gmail import GMAIL_TYPES, parse_gmail_watch
 from b3os.detect.gmail_types import GMAIL_SPECS
 from b3os.detect.prices import OPERATIONS, PRICE_TYPE, parse_price_watch
@@ -56,7 +56,7 @@ _LOG_PAYLOAD = _object(
     chainId=_CHAIN,
     confirmations=_CONFIRMATIONS,
     address={"type": ["string", "array"], "description": "Contract, or a list of them; empty: any contract"},
-    contractAddress=_ADDRESS,
+    contractAddress={"type": ["string", "array"], "description": "The same as `address`"},
     addresses={"type": "array", "items": _ADDRESS},
     eventSignature={
         "type": "string",
@@ -64,6 +64,10 @@ _LOG_PAYLOAD = _object(
     },
     eventName={"type": "string", "description": "Name of an event of `abi`"},
     abi={"description": "JSON ABI that has the event"},
+    filter={
+        "type": ["object", "array"],
+        "description": 'What its arguments must be, with the operators of `if`, such as {"value": {"$gt": "1000000"}}',
+    },
 )
 _TOKEN_PAYLOAD = _object(
     chainId=_CHAIN,
@@ -90,6 +94,30 @@ _TOKEN_RESULT = _object(
     **_PLACE, **_MOVED, tokenAddress=_ADDRESS, decimals={"type": ["integer", "null"]}, logIndex={"type": "integer"}
 )
 _COIN_RESULT = _object(**_PLACE, **_MOVED)
+_REVERT_PAYLOAD = _object(
+    chainId=_CHAIN,
+    confirmations=_CONFIRMATIONS,
+    address={**_ADDRESS, "description": "Contract or account that is called; also accepted as `contractAddress`"},
+    walletAddress={**_ADDRESS, "description": "Account that sends; also accepted as `fromAddress`"},
+)
+_REVERT_RESULT = _object(
+    **_PLACE,
+    **{"from": {"type": "string"}, "to": {"type": ["string", "null"]}},
+    amount={"type": "string", "description": "Base units that were sent along, and came back"},
+    input={"type": "string", "description": "What was called, 0x and hexadecimal digits"},
+    methodId={"type": "string", "description": "The first four bytes of `input`"},
+    gasUsed={"type": "string"},
+)
+_BLOCK_PAYLOAD = _object(
+    chainId=_CHAIN,
+    confirmations=_CONFIRMATIONS,
+    every={
+        "type": ["integer", "string"],
+        "description": "How many blocks apart: numbers that it divides; 1 if absent",
+    },
+)
+_BLOCK_RESULT = _object(**{name: _PLACE[name] for name in ("chainId", "blockNumber", "blockHash", "blockTimestamp",
+                                                            "triggeredAt")})  # fmt: skip
 _PRICE = {"type": ["number", "string"]}
 _OPERATION = {
     "type": "string",
@@ -134,6 +162,10 @@ _SPECS = (
                 {**_COIN_PAYLOAD, "required": ["chainId"]}, _COIN_RESULT, ("evm",)),
     TriggerSpec("eth-send", "Coin sent", "Runs when an account sends the native coin of a chain.",
                 {**_COIN_PAYLOAD, "required": ["chainId"]}, _COIN_RESULT, ("evm",)),
+    TriggerSpec(REVERT_TYPE, "Transaction reverted", "Runs when a transaction of an account, or to a contract, fails.",
+                {**_REVERT_PAYLOAD, "required": ["chainId"]}, _REVERT_RESULT, ("evm",)),
+    TriggerSpec(BLOCK_TYPE, "Block", "Runs at every block of a chain, or at every Nth, whose number N divides.",
+                {**_BLOCK_PAYLOAD, "required": ["chainId"]}, _BLOCK_RESULT, ("evm",)),
     TriggerSpec(PRICE_TYPE, "Token price", "Runs when the price of an asset crosses, exceeds or meets a target.",
                 {**_PRICE_PAYLOAD, "required": ["asset"]}, _PRICE_RESULT, ("price",)),
     SLACK_SPEC,
@@ -167,9 +199,3 @@ def run_limit(kind: str, payload: dict[str, Any]) -> int | None:
 
 
 TRIGGER_TYPES: dict[str, TriggerSpec] = {spec.type: spec for spec in _SPECS}
-
-
-def webhook_result(body: Any, headers: dict[str, str], triggered_at: str) -> dict[str, Any]:
-    """Make the result of a webhook or manual trigger: the body's keys on top, and the whole under `body`."""
-    merged = dict(body) if isinstance(body, dict) else {}
-    return {**merged, "body": body, "headers": headers, "triggeredAt": triggered_at}

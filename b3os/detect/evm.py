@@ -4,9 +4,11 @@ from typing import Any
 
 import msgspec
 
-from b3os.abi.codec import decode, decode_word
-from b3os.abi.signature import Parameter, Signature, checksum, parse_address, parse_signature, signature_from_abi
+from b3os.abi.signature import Signature, checksum, parse_address, parse_signature, signature_from_abi
 from b3os.abi.units import units
+from b3os.detect.arguments import ArgumentFilter, parse_filter
+from b3os.detect.event_logs import LogEvent, decode_event
+from b3os.detect.keys import KeyKind
 from b3os.errors import BadInput
 
 TRANSFER = parse_signature("Transfer(address indexed from, address indexed to, uint256 value)")
@@ -16,13 +18,18 @@ MAX_ADDRESSES = 1000
 MAX_CONFIRMATIONS = 10_000
 LOG_TYPES = frozenset({"evm-log", "erc20-receive", "erc20-send"})
 NATIVE_TYPES = frozenset({"eth-receive", "eth-send"})
-EVM_TYPES = LOG_TYPES | NATIVE_TYPES
+REVERT_TYPE, BLOCK_TYPE = "evm-revert", "evm-block"
+EVM_TYPES = LOG_TYPES | NATIVE_TYPES | {REVERT_TYPE, BLOCK_TYPE}
+#: A block in so many is months on any chain.
+MAX_EVERY = 100_000_000
 
 Topics = tuple[bytes | None, ...]
 
 
 class Watch(msgspec.Struct, frozen=True, kw_only=True):
     """What one trigger looks for. `addresses` empty: any contract. `account` is the watched side of a transfer.
+
+    `filter` is what its arguments must be beyond `topics`; `every` so many blocks one is wanted.
 
     `policy` is how sure an event must be: a number of blocks on top of its own, `safe` or `finalized`; None: as the
     chain says.
@@ -36,20 +43,22 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
     account: bytes = b""
     min_amount: int = 0
     policy: int | str | None = None
+    filter: ArgumentFilter | None = None
+    every: int = 0
 
 
-class LogEvent(msgspec.Struct, frozen=True, rename="camel"):
-    """A log as a node sends it."""
+class Call(msgspec.Struct, frozen=True):
+    """A transaction as it was sent: addresses and hash as 0x strings, value in wei.
 
-    address: str
-    topics: tuple[str, ...]
-    data: str
-    block_number: str
-    block_hash: str
-    transaction_hash: str
-    log_index: str
-    transaction_index: str = "0x0"
-    removed: bool = False
+    `input` is JSON still: of most transactions nobody asks for it, and many are long.
+    """
+
+    hash: str
+    sender: str
+    to: str | None
+    value: int
+    input: msgspec.Raw
+    place: dict[str, Any]
 
 
 def parse_watch(kind: str, payload: dict[str, Any]) -> Watch:
@@ -82,7 +91,19 @@ def _parse_what(kind: str, payload: dict[str, Any]) -> Watch:
         addresses = _addresses(payload, "addresses", "address", "contractAddress")
         if not topics and not addresses:
             raise BadInput("evm-log needs `eventSignature`, `eventName` with `abi`, or `address`", code=400336)
-        return Watch(type=kind, chain_id=chain_id, addresses=addresses, topics=topics, event=event)
+        bound, rest = parse_filter(event, payload.get("filter"))
+        return Watch(
+            type=kind,
+            chain_id=chain_id,
+            addresses=addresses,
+            topics=_with_bound(topics, bound),
+            event=event,
+            filter=rest,
+        )
+    if kind == BLOCK_TYPE:
+        return Watch(type=kind, chain_id=chain_id, every=_every(payload.get("every")))
+    if kind == REVERT_TYPE:
+        return _parse_revert(chain_id, payload)
     minimum = _amount(payload.get("minAmount", payload.get("minimumAmount", 0)))
     if kind in NATIVE_TYPES:
         account = _account(payload, kind)
@@ -103,6 +124,31 @@ def _parse_what(kind: str, payload: dict[str, Any]) -> Watch:
         account=account,
         min_amount=minimum,
     )
+
+
+def _parse_revert(chain_id: int, payload: dict[str, Any]) -> Watch:
+    called = _addresses(payload, "address", "contractAddress", "toAddress")
+    sender = _addresses(payload, "walletAddress", "fromAddress")
+    if len(called) > 1 or len(sender) > 1 or not (called or sender):
+        message = f"{REVERT_TYPE} needs one `address` that is called, one `walletAddress` that sends, or both"
+        raise BadInput(message, code=400335)
+    return Watch(type=REVERT_TYPE, chain_id=chain_id, addresses=called, account=sender[0] if sender else b"")
+
+
+def _every(value: Any) -> int:
+    if value in (None, ""):
+        return 1
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_EVERY:
+        raise BadInput(f"`every` is a whole number of blocks from 1 to {MAX_EVERY}", code=400439)
+    return value
+
+
+def _with_bound(topics: Topics, bound: dict[int, bytes]) -> Topics:
+    if not bound:
+        return topics
+    return tuple(topics[at] if at < len(topics) else bound.get(at) for at in range(max(bound) + 1))
 
 
 def _chain_id(payload: dict[str, Any]) -> int:
@@ -157,52 +203,10 @@ def _amount(value: Any) -> int:
     return value
 
 
-def decode_event(event: Signature, log: LogEvent) -> dict[str, Any] | None:
-    """Return the arguments of a log by name, or None when the log is another event with the same topic 0.
-
-    An indexed argument of a dynamic type is its hash: that is all a log holds of it.
-    """
-    indexed = [parameter for parameter in event.inputs if parameter.indexed]
-    skip = 0 if event.anonymous else 1
-    if len(log.topics) - skip != len(indexed):
-        return _decode_by_place(event, log, skip)
-    return _decoded(event, log, indexed, skip)
-
-
-def _decode_by_place(event: Signature, log: LogEvent, skip: int) -> dict[str, Any] | None:
-    """A signature without `indexed` still fits when the log's topics can only be its first arguments."""
-    count = len(log.topics) - skip
-    if any(parameter.indexed for parameter in event.inputs) or not 0 <= count <= len(event.inputs):
-        return None
-    guessed = [Parameter(p.type, p.name, index < count) for index, p in enumerate(event.inputs)]
-    return _decoded(Signature(event.name, tuple(guessed)), log, guessed[:count], skip)
-
-
-def _decoded(event: Signature, log: LogEvent, indexed: list[Parameter], skip: int) -> dict[str, Any] | None:
-    plain = [parameter for parameter in event.inputs if not parameter.indexed]
-    try:
-        values = iter(decode([parameter.type for parameter in plain], bytes.fromhex(log.data[2:])))
-        words = iter([bytes.fromhex(topic[2:]) for topic in log.topics[skip:]])
-    except (BadInput, ValueError):
-        return None
-    known = {id(parameter) for parameter in indexed}
-    found: dict[str, Any] = {}
-    for index, parameter in enumerate(event.inputs):
-        name = parameter.name or f"arg{index}"
-        found[name] = _topic(parameter, next(words)) if id(parameter) in known else next(values)
-    return found
-
-
-def _topic(parameter: Parameter, word: bytes) -> Any:
-    if parameter.type.is_dynamic or parameter.type.kind in ("tuple", "array"):
-        return "0x" + word.hex()
-    return decode_word(parameter.type, word)
-
-
 def log_result(watch: Watch, log: LogEvent) -> dict[str, Any] | None:
     """Make the result of a log trigger, or None when the log is not what the watch asks for."""
     args = decode_event(watch.event, log) if watch.event is not None else {}
-    if args is None:
+    if args is None or (watch.filter is not None and not watch.filter.holds(args)):
         return None
     place = {
         "chainId": watch.chain_id,
@@ -230,6 +234,34 @@ def native_result(watch: Watch, *, sender: str, to: str, value: int, place: dict
     return {**ends, "amount": str(value), "amountFormatted": units(value, 18), "chainId": watch.chain_id, **place}
 
 
+def revert_result(watch: Watch, call: Call) -> dict[str, Any] | None:
+    """Make the result of a transaction that reverted, or None when it is not from or to whom the watch says."""
+    sender, to = bytes.fromhex(call.sender[2:]), bytes.fromhex(call.to[2:]) if call.to else None
+    if (watch.account and watch.account != sender) or (watch.addresses and to not in watch.addresses):
+        return None
+    sent: str = msgspec.json.decode(call.input, type=str | None) or "0x"
+    about = {"amount": str(call.value), "input": sent, "methodId": sent[:10]}
+    ends = {"from": checksum(sender), "to": None if to is None else checksum(to)}
+    hashes = {"transactionHash": call.hash, "txHash": call.hash}
+    return {**ends, **about, "chainId": watch.chain_id, **hashes, **call.place}
+
+
+def watch_key(watch: Watch) -> tuple[KeyKind, bytes]:
+    """Return the kind and the index key of a watch that is none of logs."""
+    if watch.type == BLOCK_TYPE:
+        return KeyKind.BLOCK, block_key(watch.chain_id, watch.every)
+    if watch.type == REVERT_TYPE:
+        kind = KeyKind.REVERTED_TO if watch.addresses else KeyKind.REVERTED_FROM
+        return kind, native_key(watch.chain_id, watch.addresses[0] if watch.addresses else watch.account)
+    kind = KeyKind.NATIVE_TO if watch.type == "eth-receive" else KeyKind.NATIVE_FROM
+    return kind, native_key(watch.chain_id, watch.account)
+
+
 def native_key(chain_id: int, account: bytes) -> bytes:
-    """The index key of one side of native transfers on a chain."""
+    """The index key of one end of transactions on a chain."""
     return chain_id.to_bytes(8, "big") + account
+
+
+def block_key(chain_id: int, every: int) -> bytes:
+    """The index key of every so many blocks of a chain."""
+    return chain_id.to_bytes(8, "big") + every.to_bytes(8, "big")

@@ -21,6 +21,9 @@ class KeyKind(IntEnum):
     POLYMARKET_MARKET = 5
     POLYMARKET_USER = 6
     MAILBOX = 7
+    REVERTED_TO = 8
+    REVERTED_FROM = 9
+    BLOCK = 10
 
 
 def exact_key(*parts: str) -> bytes:

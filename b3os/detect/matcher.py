@@ -9,7 +9,17 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 
 from b3os._speedups.trigger_index import TriggerIndex
-from b3os.detect.evm import LogEvent, Watch, log_result, native_key, native_result, parse_watch
+from b3os.detect.event_logs import LogEvent
+from b3os.detect.evm import (
+    Call,
+    Watch,
+    block_key,
+    log_result,
+    native_key,
+    native_result,
+    parse_watch,
+    revert_result,
+)
 from b3os.detect.keys import KeyKind
 from b3os.detect.patterns import decode_watch, packed, watch_pattern
 from b3os.errors import BadInput
@@ -21,6 +31,10 @@ READY_WATCHES = 8192
 class Row(Protocol):
     """A trigger as the store gives it: with a pattern, or with its payload."""
 
+    @property
+    def workflow_id(self) -> str: ...
+    @property
+    def node_id(self) -> str: ...
     @property
     def type(self) -> str: ...
     @property
@@ -56,6 +70,15 @@ class NativeMatch(msgspec.Struct, Generic[RowT], frozen=True):
 
     row: RowT
     transfer: Transfer
+    result: dict[str, Any]
+    policy: int | str | None = None
+
+
+class CallMatch(msgspec.Struct, Generic[RowT], frozen=True):
+    """A transaction that a trigger asked for, should it have reverted."""
+
+    row: RowT
+    call: Call
     result: dict[str, Any]
     policy: int | str | None = None
 
@@ -105,7 +128,16 @@ class Matcher(Generic[RowT]):
 
     def watches_transfers(self, chain_id: int) -> bool:
         """Whether any trigger listens to native transfers of a chain."""
-        return self._index.has_transfers(chain_id)
+        return any(self._index.has_keys(chain_id, kind) for kind in (KeyKind.NATIVE_TO, KeyKind.NATIVE_FROM))
+
+    def watches_reverts(self, chain_id: int) -> bool:
+        """Whether any trigger listens to reverted transactions of a chain."""
+        return any(self._index.has_keys(chain_id, kind) for kind in (KeyKind.REVERTED_TO, KeyKind.REVERTED_FROM))
+
+    def watches(self, chain_id: int) -> bool:
+        """Whether any trigger listens to a chain."""
+        of_blocks = self.watches_transfers(chain_id) or self.watches_reverts(chain_id)
+        return of_blocks or self.watches_logs(chain_id) or self._index.has_keys(chain_id, KeyKind.BLOCK)
 
     def filter(self, chain_id: int) -> dict[str, Any]:
         """Return the address and topics members of a merged eth_getLogs filter."""
@@ -113,8 +145,11 @@ class Matcher(Generic[RowT]):
         found: dict[str, Any] = {}
         if addresses is not None:
             found["address"] = ["0x" + address.hex() for address in addresses]
-        if topics is not None:
-            found["topics"] = [["0x" + topic.hex() for topic in topics]]
+        asked = [one if one is None else ["0x" + topic.hex() for topic in one] for one in topics]
+        while asked and asked[-1] is None:
+            asked.pop()
+        if asked:
+            found["topics"] = asked
         return found
 
     def match_logs(self, chain_id: int, body: bytes) -> tuple[int, list[LogMatch[RowT]]]:
@@ -149,3 +184,21 @@ class Matcher(Generic[RowT]):
                 if result is not None:
                     found.append((number, NativeMatch(held[0], one, result, held[1].policy)))
         return [match for _, match in sorted(found, key=lambda pair: pair[0])]
+
+    def match_calls(self, chain_id: int, calls: Sequence[Call]) -> list[CallMatch[RowT]]:
+        """Match transactions of a chain with who wants them when they revert, in order."""
+        found: list[tuple[int, CallMatch[RowT]]] = []
+        for kind, side in ((KeyKind.REVERTED_TO, "to"), (KeyKind.REVERTED_FROM, "sender")):
+            keys = [native_key(chain_id, bytes.fromhex((getattr(one, side) or "0x")[2:])) for one in calls]
+            for number, slot in self._index.match_keys(kind, keys):
+                held, one = self._held(slot), calls[number]
+                result = None if held is None else revert_result(held[1], one)
+                if held is not None and result is not None:
+                    found.append((number, CallMatch(held[0], one, result, held[1].policy)))
+        return [match for _, match in sorted(found, key=lambda pair: pair[0])]
+
+    def match_block(self, chain_id: int, number: int) -> list[tuple[RowT, int | str | None]]:
+        """Return whose turn it is at a block, each with its policy."""
+        keys = [block_key(chain_id, step) for step in self._index.steps(chain_id) if number % step == 0]
+        held = [self._held(slot) for _, slot in self._index.match_keys(KeyKind.BLOCK, keys)]
+        return [(one[0], one[1].policy) for one in held if one is not None]

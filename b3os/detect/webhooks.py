@@ -75,6 +75,19 @@ def read_call(watch: WebhookWatch, body: Any, headers: Mapping[str, str]) -> Occ
     return inbound.read(body, headers, watch) if isinstance(body, dict) else None
 
 
+def webhook_result(body: Any, headers: Mapping[str, str], triggered_at: str) -> dict[str, Any]:
+    """Make the result of a webhook or manual trigger: the body's keys on top, and the whole under `body`."""
+    merged = dict(body) if isinstance(body, dict) else {}
+    return {**merged, "body": body, "headers": headers, "triggeredAt": triggered_at}
+
+
+def call_result(occurrence: Occurrence, body: Any, headers: Mapping[str, str], triggered_at: str) -> dict[str, Any]:
+    """Make the result of a call: the members of a provider's event where it is one."""
+    if not occurrence.members:
+        return webhook_result(body, headers, triggered_at)
+    return {**occurrence.members, "event": body, "body": body, "headers": headers, "triggeredAt": triggered_at}
+
+
 def _texts(name: str, value: Any) -> frozenset[str]:
     values = value if isinstance(value, list) else [value]
     if len(values) > FILTER_LIMIT or not all(

@@ -13,7 +13,6 @@ import msgspec
 
 from b3os import metrics
 from b3os.auth.connectors import open_credential
-from b3os.detect.catalog import webhook_result
 from b3os.detect.signatures import Signed, verify
 from b3os.detect.webhooks import (
     HIDDEN_HEADERS,
@@ -21,6 +20,7 @@ from b3os.detect.webhooks import (
     WEBHOOK_TYPES,
     Occurrence,
     WebhookWatch,
+    call_result,
     parse_webhook,
     read_call,
 )
@@ -204,9 +204,7 @@ class Inbox:
         target, at = checked.target, self._now_ms()
         identity = checked.identity if is_replay else occurrence.identity or checked.identity
         shown = {name: value for name, value in headers.items() if name not in HIDDEN_HEADERS}
-        result = webhook_result(body, shown, rfc3339(at))
-        if occurrence.members:
-            result = {**occurrence.members, "event": body, "body": body, "headers": shown, "triggeredAt": rfc3339(at)}
+        result = call_result(occurrence, body, shown, rfc3339(at))
         proposal = Proposal(
             org_id=target.org_id,
             workflow_id=target.workflow_id,

@@ -12,7 +12,12 @@ WAIT_DEFAULT_MS = 300_000
 WAIT_MIN_MS = 1000
 UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 #: Trigger types whose events can end a wait, and those that mean a callback.
-WAIT_TYPES = frozenset({"evm-log", "erc20-receive", "erc20-send", "eth-receive", "eth-send", "token-price-cexes"})
+WAIT_TYPES = frozenset(
+    {
+        *("evm-log", "erc20-receive", "erc20-send", "eth-receive", "eth-send", "evm-revert", "evm-block"),
+        "token-price-cexes",
+    }
+)
 CALLBACKS = frozenset({"manual", "webhook", "callback"})
 CheckTrigger: TypeAlias = Callable[[str, dict[str, Any]], None]
 _DURATION = re.compile(r"(\d{1,9})(ms|s|m|h|d)", re.ASCII)

@@ -323,6 +323,26 @@ class NodeType(Answer, frozen=True, kw_only=True):
     wait_payload_schema: dict[str, Any] | UnsetType = UNSET
 
 
+class Firing(Answer, frozen=True, kw_only=True):
+    """An event of the past; `firesAtBlock` is null where its trigger waits for `safe` or `finalized`."""
+
+    block_number: int
+    fires_at_block: int | None
+    transaction_hash: str | None
+    result: dict[str, Any]
+
+
+class Backtest(Answer, frozen=True, kw_only=True):
+    """When a trigger would have fired in the blocks that were read, newest first; docs/chains.md has the rest."""
+
+    chain_id: int
+    head_block: int
+    from_block: int | None
+    to_block: int | None
+    ended_by: Literal["blocks", "limit", "time", "history"]
+    items: list[Firing]
+
+
 class ConnectorNeed(Answer, frozen=True, kw_only=True):
     """The type of connector that an action needs."""
 

@@ -8,6 +8,7 @@ from b3os.run.why import Why
 from services.api.answers import (
     Action,
     ApiKey,
+    Backtest,
     Bootstrapped,
     Caller,
     ChainList,
@@ -89,6 +90,10 @@ _CONNECTOR = {
     "type": _text("Connector type"),
     "description": _text("Description"),
     "data": {"type": "object", "description": "Credential, as the type's dataSchema says; never returned"},
+}
+_TRYING = {
+    "inputs": {"type": "object", "description": "Payload of the trigger; also accepted as `payload`"},
+    "connector": {"type": "object", "description": "Connector of the trigger, {type, id}"},
 }
 _ANY = {"type": "object", "description": "Any JSON"}
 
@@ -286,6 +291,25 @@ DESCRIBED: dict[tuple[str, str], Described] = {
         "catalog", "List triggers.", query={"summary": "true leaves schemas out"}, data=Page[NodeType]
     ),
     ("GET", "/v1/triggers/{type}"): Described("catalog", "Read a trigger with its schemas.", data=NodeType),
+    ("POST", "/v1/triggers/{type}/test"): Described(
+        "catalog",
+        "Give a result of a trigger: of a chain's the newest of the last 60 blocks where that is quick, else a sample, "
+        "whose block is 0. Without `inputs`: a sample of the type.",
+        _TRYING,
+        data=dict[str, Any],
+    ),
+    ("POST", "/v1/triggers/{type}/backtest"): Described(
+        "catalog",
+        "List when a trigger of a chain would have fired over the newest blocks, confirmations and filters included; "
+        "nothing runs. One at a time for an organization.",
+        {
+            **_TRYING,
+            "blocks": _whole("How many blocks to read: 1 to 5,000, 1,000 unless told"),
+            "limit": _whole("After how many events to stop: 1 to 1,000, 100 unless told"),
+        },
+        ("inputs",),
+        data=Backtest,
+    ),
     ("GET", "/v1/logic-actions"): Described(
         "catalog", "List built-in nodes.", query={"summary": "true leaves schemas out"}, data=Page[NodeType]
     ),

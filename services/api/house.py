@@ -3,15 +3,18 @@
 import asyncio
 from pathlib import Path
 
-from b3os.chain.chains import load_chains
+from b3os.chain.chains import egress_of, load_chains
+from b3os.chain.registry import Chains
 from b3os.databases.engine import Databases
 from b3os.inbound.receive import Inbox
+from b3os.net.http import GuardedClient
 from b3os.queue.broker import Broker
 from b3os.settings import Settings
 from b3os.store.pool import Pool
 from b3os.stream.follow import Follower
 from b3os.stream.publish import Publisher
 from b3os.stream.watch import Watcher
+from services.api.limits import Turns
 
 
 class House:
@@ -21,7 +24,11 @@ class House:
         self.pool = pool
         self.settings = settings
         self.stop = stop
-        self.chains = frozenset(load_chains(settings.chains))
+        chains = load_chains(settings.chains)
+        self.chains = frozenset(chains)
+        self._http = GuardedClient(allow=egress_of(chains.values()))
+        self.nodes = Chains(chains, self._http)
+        self.turns = Turns()
         self.databases = Databases(Path(settings.data_dir))
         self.broker = Broker(settings.redis_ops_url, lane_limit=settings.queue_limit)
         self.inbox = Inbox(pool, self.broker, settings.master_key)
@@ -32,6 +39,7 @@ class House:
     async def close(self) -> None:
         """Close what is open, the pool last."""
         await self.inbox.close()
+        await self._http.close()
         self.databases.close()
         await self.follower.close()
         await self.watcher.close()

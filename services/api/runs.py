@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from b3os.detect.catalog import webhook_result
+from b3os.detect.webhooks import webhook_result
 from b3os.errors import BadInput, InvalidDefinition, NotFound
 from b3os.handover import Started, hand_over
 from b3os.ids import RUN, is_run_id, new_id

@@ -18,7 +18,7 @@ from aiohttp import web
 from b3os.abi.signature import keccak
 from tests.emulators.dialects import DIALECTS, TOO_MANY_LOGS
 from tests.emulators.faults import Fault, Reply, Said, reply_fault, result_fault
-from tests.emulators.ledger import Block, Emitted, Ledger, Tx, digest
+from tests.emulators.ledger import Block, Emitted, Ledger, Tx, digest, has_topics
 
 
 class View:
@@ -144,12 +144,12 @@ class View:
         addresses = {address.lower() for address in wanted.get("address") or ()}
         if self.max_addresses and len(addresses) > self.max_addresses:
             raise Said(-32602, f"{len(addresses)} filters, the current limit is {self.max_addresses}")
-        heads = (wanted.get("topics") or [None])[0]
+        topics = wanted.get("topics") or []
         found = [
             log
             for block in blocks
             for log in block.logs
-            if (not addresses or log["address"] in addresses) and (heads is None or log["topics"][:1][0] in heads)
+            if (not addresses or log["address"] in addresses) and has_topics(log, topics)
         ]
         if self.max_logs and len(found) > self.max_logs:
             raise Said(-32005, TOO_MANY_LOGS.get(self.dialect, TOO_MANY_LOGS["infura"]))

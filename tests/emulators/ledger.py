@@ -31,6 +31,13 @@ def bloom_of(items: list[str]) -> str:
     return "0x" + bits.hex()
 
 
+def has_topics(log: dict[str, Any], wanted: list[Any]) -> bool:
+    """Say whether a log has the topics of an eth_getLogs filter: at each place none, one or any of a list."""
+    return len(log["topics"]) >= len(wanted) and all(
+        one is None or topic in one for one, topic in zip(wanted, log["topics"], strict=False)
+    )
+
+
 class Emitted(msgspec.Struct, frozen=True):
     """What a contract logs."""
 

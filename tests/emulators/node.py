@@ -7,6 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from b3os.abi.signature import keccak
+from tests.emulators.ledger import has_topics
 
 Personality = Callable[[str, list[Any]], Any]
 
@@ -165,13 +166,12 @@ class Node:
                 raise Said(-32602, "block range extends beyond current head block")
             blocks = self.blocks[first : last + 1]
         addresses = [address.lower() for address in wanted.get("address", [])]
-        heads = (wanted.get("topics") or [None])[0]
+        topics = wanted.get("topics") or []
         return [
             log
             for block in blocks
             for log in block["_logs"]
-            if (not addresses or log["address"].lower() in addresses)
-            and (heads is None or (log["topics"] and log["topics"][0] in heads))
+            if (not addresses or log["address"].lower() in addresses) and has_topics(log, topics)
         ]
 
     def _receipt(self, hash_: str) -> dict[str, Any] | None:

@@ -11,9 +11,10 @@ import hashlib
 import hmac
 import json
 import time
-from typing import Any
 
 import aiohttp
+
+from b3os.detect.sample_calls import CALLS
 
 NOW = 1_700_000_000
 SECRETS = {
@@ -26,59 +27,6 @@ SECRETS = {
     "standard": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     "telegram": "telegram_secret-token",
     "farcaster": "neynar-demo-secret",
-}
-
-STRIPE = {
-    "id": "evt_1P",
-    "object": "event",
-    "type": "payment_intent.succeeded",
-    "livemode": False,
-    "data": {
-        "object": {"id": "pi_1", "object": "payment_intent", "amount": 2000, "currency": "usd", "status": "succeeded",
-                   "customer": "cus_1"}
-    },
-}  # fmt: skip
-SHOPIFY = {
-    "id": 820982911946154508,
-    "name": "#9999",
-    "email": "jon@example.com",
-    "total_price": "398.00",
-    "currency": "USD",
-    "created_at": "2026-01-01T11:00:00-05:00",
-    "line_items": [{"id": 1, "title": "IPod", "quantity": 1}],
-}
-COINBASE = {
-    "eventType": "payment_link.payment.success",
-    "data": {"id": "69163c762331cb43a74ac3a9", "amount": "10.00", "currency": "USDC", "status": "COMPLETED"},
-}
-TELEGRAM = {
-    "update_id": 10000,
-    "channel_post": {
-        "message_id": 7,
-        "chat": {"id": -1001234567890, "title": "News", "username": "news", "type": "channel"},
-        "date": NOW,
-        "text": "Listing of B3 today",
-    },
-}
-FARCASTER = {
-    "type": "cast.created",
-    "created_at": NOW,
-    "data": {
-        "object": "cast",
-        "hash": "0xfe90f9de682273e05b201629ad2338bdcd89b6be",
-        "author": {"object": "user", "fid": 3, "username": "dwr.eth"},
-        "text": "gm",
-        "timestamp": "2026-01-01T00:00:00.000Z",
-        "channel": {"id": "b3"},
-        "parent_hash": None,
-    },
-}
-SAMPLES: dict[str, Any] = {
-    "stripe": STRIPE,
-    "shopify": SHOPIFY,
-    "coinbase": COINBASE,
-    "telegram": TELEGRAM,
-    "farcaster": FARCASTER,
 }
 
 
@@ -124,7 +72,7 @@ def sign(scheme: str, body: bytes, *, secret: str = "", at: int = NOW) -> dict[s
 
 
 async def main(arguments: argparse.Namespace) -> None:
-    body = json.dumps(SAMPLES[arguments.service]).encode()
+    body = json.dumps(CALLS[arguments.service]).encode()
     headers = {"content-type": "application/json"}
     headers |= sign(arguments.service, body, secret=arguments.secret, at=int(time.time()))
     async with aiohttp.ClientSession() as session, session.post(arguments.url, data=body, headers=headers) as answer:
@@ -133,7 +81,7 @@ async def main(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Send a service's webhook.")
-    parser.add_argument("service", choices=sorted(SAMPLES))
+    parser.add_argument("service", choices=sorted(CALLS))
     parser.add_argument("url")
     parser.add_argument("--secret", default="")
     asyncio.run(main(parser.parse_args()))

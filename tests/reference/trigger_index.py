@@ -28,13 +28,22 @@ class TriggerIndexModel:
     def has_chain(self, chain_id: int) -> bool:
         return any(pattern[0] == chain_id for patterns in self.logs.values() for pattern in patterns)
 
-    def log_filter(self, chain_id: int) -> tuple[list[bytes] | None, list[bytes] | None]:
+    def has_keys(self, chain_id: int, kind: int) -> bool:
+        return any(one == kind and key[:8] == chain_id.to_bytes(8, "big") for one, key in self._of_chains())
+
+    def steps(self, chain_id: int) -> list[int]:
+        mine = [key[8:] for kind, key in self._of_chains() if kind == 10 and key[:8] == chain_id.to_bytes(8, "big")]
+        return sorted({int.from_bytes(step, "big") for step in mine if len(step) == 8})
+
+    def _of_chains(self) -> list[tuple[int, bytes]]:
+        held = [pair for keys in self.keys.values() for pair in keys]
+        return [(kind, key) for kind, key in held if kind in (1, 2, 8, 9, 10) and len(key) >= 8]
+
+    def log_filter(self, chain_id: int) -> tuple[list[bytes] | None, tuple[list[bytes] | None, ...]]:
         mine = [p for patterns in self.logs.values() for p in patterns if p[0] == chain_id]
-        addresses = {address for _, address, _ in mine}
-        heads = {topics[0] if topics else None for _, _, topics in mine}
         return (
-            None if None in addresses else sorted(a for a in addresses if a),
-            None if None in heads else sorted(h for h in heads if h),
+            _merged({address for _, address, _ in mine}),
+            tuple(_merged({bound[at] if at < len(bound) else None for _, _, bound in mine}) for at in range(4)),
         )
 
     def match_log(self, chain_id: int, address: bytes, topics: Sequence[bytes]) -> list[int]:
@@ -68,3 +77,7 @@ class TriggerIndexModel:
             topics = [bytes.fromhex(topic[2:]) for topic in log["topics"] or ()]  # type: ignore[attr-defined]
             found += [(slot, json.dumps(log)) for slot in self.match_log(chain_id, address, topics)]
         return found
+
+
+def _merged(wanted: set[bytes | None]) -> list[bytes] | None:
+    return None if None in wanted else sorted(one for one in wanted if one is not None)

@@ -74,8 +74,8 @@ class Case:
         return self.amounts()
 
     def amounts(self) -> list[str]:
-        """What has fired, in order."""
-        return [self.book.runs[run].event.result["amount"] for run in self.book.started]
+        """What has fired, in order; a block moves nothing."""
+        return [self.book.runs[run].event.result.get("amount", "") for run in self.book.started]
 
     def notices(self) -> list[list[str]]:
         """What each run was told, in the order of the runs."""

@@ -10,6 +10,7 @@ from b3os.settings import Settings
 from b3os.store.pool import open_pool
 from services.api.app import Api
 from services.api.house import House
+from tests.emulators.node import Node
 from tests.services.client import Client
 
 MASTER_KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
@@ -21,6 +22,14 @@ def api_settings(pg_url: str, redis_url: str, tmp_path: Path) -> Settings:
         database_url=pg_url, redis_ops_url=redis_url, redis_data_url=redis_url, master_key=MASTER_KEY,
         data_dir=str(tmp_path),
     )  # fmt: skip
+
+
+@pytest.fixture
+async def node() -> AsyncIterator[Node]:
+    """An EVM node of chain 31337."""
+    found = await Node().start()
+    yield found
+    await found.stop()
 
 
 @pytest.fixture

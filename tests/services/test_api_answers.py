@@ -11,6 +11,7 @@ import jsonschema_rs
 import msgspec
 import pytest
 
+from b3os.detect.sample_calls import CALLS
 from b3os.settings import Settings
 from b3os.store import deliveries, health, leases, source_states
 from b3os.store.pool import open_pool
@@ -19,7 +20,8 @@ from services.api.descriptions import DESCRIBED
 from services.api.house import House
 from services.api.openapi import document
 from services.worker.app import Worker
-from tests.emulators.senders import SAMPLES, SECRETS, sign
+from tests.emulators.node import Node
+from tests.emulators.senders import SECRETS, sign
 from tests.services.client import Client
 
 TOLD = [(r.method, r.path) for r in ROUTES if DESCRIBED[r.method, r.path].data is not None]
@@ -172,11 +174,14 @@ async def signed(story: Story, client: Client) -> None:
     made = await story.ask("POST", "/v1/workflows", {"name": "s", "definition": {"nodes": {"root": root}}})
     await story.ask("POST", f"/v1/workflows/{made['id']}/publish")
     path, headers = f"/v1/orgs/{client.ids['orgs']}/integrations/telegram", sign("telegram", b"")
-    _, answer = await client.call("POST", path, body=SAMPLES["telegram"], headers=headers)
+    _, answer = await client.call("POST", path, body=CALLS["telegram"], headers=headers)
     story.answers["POST", "/v1/orgs/{org}/integrations/{provider}"] = [answer]
 
 
 async def rest(story: Story) -> None:
+    log = {"inputs": {"chainId": 31337, "address": "0x" + "aa" * 20, "confirmations": 0}}
+    await story.ask("POST", "/v1/triggers/cronjob/test")
+    assert (await story.ask("POST", "/v1/triggers/evm-log/backtest", log))["items"]
     secret = {"name": "c", "type": "discord", "description": "d", "data": {"botToken": "d" * 40}}
     connector = f"/v1/connectors/{(await story.ask('POST', '/v1/connectors', secret))['id']}"
     await story.ask("PUT", connector, {"name": "renamed"})
@@ -184,6 +189,13 @@ async def rest(story: Story) -> None:
         await story.ask("GET", path)
     await story.ask("GET", connector)
     await story.ask("DELETE", connector)
+
+
+@pytest.fixture
+def api_settings(api_settings: Settings, node: Node) -> Settings:
+    node.mine([{"address": "0x" + "aa" * 20, "topics": []}])
+    chains = msgspec.json.encode([{"id": 31337, "name": "local", "rpcUrls": [node.url]}]).decode()
+    return msgspec.structs.replace(api_settings, chains=chains)
 
 
 async def test_answers_are_what_the_document_promises(client: Client, house: House, worker: None) -> None:

@@ -249,6 +249,35 @@ async def test_nothing_from_before_a_trigger_was_published_fires(place: Place) -
     assert len(found) in (21, 22)
 
 
+async def test_filters_ask_the_node_for_topics_and_test_the_rest_after_decoding(place: Place) -> None:
+    event = {"eventSignature": "Transfer(address indexed from, address indexed to, uint256 value)"}
+    filter_ = {"to": {"$in": [BOB, TOKEN]}, "from": ALICE, "value": {"$gte": "1e3"}}
+    await place.watch("evm-log", {**event, "filter": filter_})
+    source = await place.source()
+    await place.read(source, 1)
+    place.node.mine([transfer(amount=999), transfer(amount=1000), transfer(ALICE, 5000), transfer(TOKEN, 2**200)])
+    found = await place.read(source)
+    assert sorted(int(one["args"]["value"]) for one in found) == [1000, 2**200]
+    assert found[0]["value"] == found[0]["args"]["value"]
+    asked = [params[0] for method, params in place.node.calls if method == "eth_getLogs"]
+    assert {str(one["topics"]) for one in asked} == {str([[TRANSFER], [word(ALICE)]])}
+
+
+async def test_triggers_with_other_arguments_widen_what_is_asked_for(place: Place) -> None:
+    event = {"eventSignature": "Transfer(address indexed from, address indexed to, uint256 value)"}
+    await place.watch("evm-log", {**event, "filter": {"to": BOB}}, "wf_bob")
+    await place.watch("evm-log", {**event, "filter": {"to": ALICE}}, "wf_alice")
+    source = await place.source()
+    await place.read(source, 1)
+    place.node.mine([transfer(BOB, 1), transfer(ALICE, 2), transfer(TOKEN, 3)])
+    assert sorted(one["args"]["value"] for one in await place.read(source)) == ["1", "2"]
+    (_, params) = next(call for call in reversed(place.node.calls) if call[0] == "eth_getLogs")
+    assert params[0]["topics"] == [[TRANSFER], None, sorted([word(ALICE), word(BOB)])]
+    await place.watch("evm-log", {**event, "filter": {"value": "3"}}, "wf_any")
+    place.node.mine([transfer(TOKEN, 3)])
+    assert sorted(one["args"]["value"] for one in await place.read(source)) == ["1", "2", "3"]
+
+
 async def test_a_stale_master_writes_nothing(place: Place) -> None:
     await place.watch("erc20-receive", {"walletAddress": BOB})
     source = await place.source()

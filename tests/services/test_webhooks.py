@@ -6,9 +6,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from b3os.detect.sample_calls import CALLS
 from services.api.app import Api
 from services.api.house import House
-from tests.emulators.senders import SAMPLES, SECRETS, sign
+from tests.emulators.senders import SECRETS, sign
 from tests.services.client import Client
 
 TYPES = {
@@ -53,7 +54,7 @@ class Sender:
         return await self.client.call("POST", path, raw=body, headers=headers)
 
     async def event(self, path: str, service: str, body: Any = None, **options: Any) -> tuple[int, Any]:
-        raw = msgspec.json.encode(SAMPLES[service] if body is None else body)
+        raw = msgspec.json.encode(CALLS[service] if body is None else body)
         return await self.send(path, raw, sign(service, raw, at=options.pop("at", int(time.time())), **options))
 
     async def run(self, run_id: str) -> Any:
@@ -90,7 +91,7 @@ async def test_a_signed_event_runs_once_however_often_it_is_sent(sender: Sender,
     assert again["data"] == {"runId": first["data"]["runId"], "status": "duplicate"}
     result = await sender.run(first["data"]["runId"])
     assert RESULTS[service].items() <= result.items()
-    assert result["event"] == result["body"] == SAMPLES[service]
+    assert result["event"] == result["body"] == CALLS[service]
     assert SECRETS[service] not in str(result)
 
 
@@ -134,7 +135,7 @@ async def test_a_wrong_signature_runs_nothing_and_is_kept_without_its_body(sende
 
 async def test_an_event_of_another_kind_is_skipped_with_a_reason(sender: Sender) -> None:
     workflow = await sender.signed("stripe")
-    refunded = {**SAMPLES["stripe"], "type": "charge.refunded"}
+    refunded = {**CALLS["stripe"], "type": "charge.refunded"}
     _, answer = await sender.event(f"/v1/webhooks/{workflow['triggerSecret']}", "stripe", refunded)
     assert answer["data"] == {"runId": None, "status": "skipped"}
     assert "none that this trigger listens to" in (await sender.calls(workflow))[0]["reason"]
@@ -187,7 +188,7 @@ async def test_a_kept_call_is_replayed_as_a_new_event(sender: Sender) -> None:
     _, first = await sender.event(f"/v1/webhooks/{workflow['triggerSecret']}", "stripe")
     (call,) = await sender.calls(workflow)
     assert (call["status"], call["runId"]) == ("accepted", first["data"]["runId"])
-    assert call["body"] == SAMPLES["stripe"]
+    assert call["body"] == CALLS["stripe"]
     path = f"/v1/workflows/{workflow['id']}/webhook-calls/{call['id']}/replay"
     status, answer = await sender.client.call("POST", path, sender.key)
     assert (status, answer["data"]["action"]) == (200, "triggered")
@@ -204,7 +205,7 @@ async def test_old_calls_leave_and_refused_ones_never_push_out_others(sender: Se
     workflow = await sender.signed("stripe")
     path = f"/v1/webhooks/{workflow['triggerSecret']}"
     for number in range(5):
-        await sender.event(path, "stripe", {**SAMPLES["stripe"], "id": f"evt_{number}"})
+        await sender.event(path, "stripe", {**CALLS["stripe"], "id": f"evt_{number}"})
     for _ in range(5):
         await sender.send(path, b"{}")
     kept = await sender.calls(workflow)

@@ -2,8 +2,9 @@
 
 A history follows from its seed: blocks of transfers and other logs, forks that drop, move and change transactions,
 faults of one upstream at a time, masters that are killed or paused. The clock is virtual. At the end all is calm; then
-the runs must be the matching logs of the canonical chain: none missing, none twice, and every other run told that its
-event was removed. By hand: `python -m tests.simulation.chains --seeds 1000`; a wrong history is printed.
+the runs must be the matching logs of the canonical chain, in some histories its reverted transactions and every third
+block too: none missing, none twice, and every other run told that its event was removed. By hand:
+`python -m tests.simulation.chains --seeds 1000`; a wrong history is printed.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from b3os.detect.matcher import Matcher
 from b3os.errors import StaleEpoch
 from b3os.store.triggers import TriggerRow
 from services.master.chain.book import Book
+from services.master.chain.reading import Found
 from services.master.sources.chain import Chains, ChainSource
 from services.master.table import Table
 from tests.emulators.chain import ALICE, BOB, TOKEN, Network, transfer
@@ -29,6 +31,7 @@ from tests.trigger_records import compiled
 
 CHAIN_ID = 31337
 FINAL_DEPTH = 12
+EVERY = 3
 OTHER = "0x" + "0e" * 20
 POLICIES: tuple[int | str, ...] = ("latest", 1, 3, 7, "safe", "finalized")
 #: Lies that a second upstream or the bloom exposes, refusals, and views that disagree.
@@ -36,6 +39,10 @@ FAULTS = (
     "empty", "truncated", "repeated", "shuffled", "removed", "outside", "other_fork", "null", "one_limited", "missing",
     "http429", "http502", "malformed", "wrong_id", "rate", "internal", "silence", "zero",
 )  # fmt: skip
+
+
+#: Workflow, and what makes the event: transaction, order of the log in it and its data, or what stands for them.
+Key = tuple[str, str, int, str]
 
 
 class History:
@@ -53,6 +60,8 @@ class History:
             view.max_range = self.random.choice((0, 0, 3, 10))
             view.dialect = self.random.choice(("alchemy", "reth", "ankr", "drpc", "infura"))
             view.takes_batches = self.random.random() > 0.1
+        #: Whether triggers listen to blocks and transactions too, which are then read whole.
+        self.is_whole = self.random.random() < 0.3
         self.book = MemoryBook()
         self.epoch = 1
         self.source = self.master()
@@ -67,6 +76,10 @@ class History:
         table, matcher = listening(self.network, self.book)
         for policy in POLICIES:
             table.apply(row(f"wf_{policy}", policy))
+            if self.is_whole:
+                about = {"chainId": CHAIN_ID, "confirmations": policy}
+                table.apply(compiled(f"blocks_{policy}", "evm-block", {**about, "every": EVERY}))
+                table.apply(compiled(f"reverts_{policy}", "evm-revert", {**about, "address": TOKEN}))
         return ChainSource(
             Rpc(chain, self.network, now=lambda: self.clock),
             table=table,
@@ -85,7 +98,7 @@ class History:
         ]
         if self.random.random() < 0.3:
             logs.insert(0, Emitted(OTHER, (digest("topic"),)))
-        return Tx(digest("tx", self.made), tuple(logs))
+        return Tx(digest("tx", self.made), tuple(logs), to=TOKEN, status=int(self.random.random() > 0.1))
 
     def mine(self) -> None:
         """A block of new and waiting transactions."""
@@ -113,7 +126,8 @@ class History:
         """The same transaction, with other effects now and then."""
         if self.random.random() < 0.8 or not tx.logs:
             return tx
-        return Tx(tx.hash, (*tx.logs[:-1], transfer(TOKEN, ALICE, BOB, self.random.randint(10, 19))))
+        logs = (*tx.logs[:-1], transfer(TOKEN, ALICE, BOB, self.random.randint(10, 19)))
+        return Tx(tx.hash, logs, to=TOKEN, status=int(self.random.random() > 0.3))
 
     def fault(self) -> None:
         """A fault of one upstream, while the others are well."""
@@ -186,14 +200,19 @@ class History:
                 return
         raise AssertionError(f"never caught up: {self.source.report()}")
 
-    def expected(self) -> set[tuple[str, str, int, str]]:
-        """What must have fired: (workflow, transaction, order of the log in it, its data)."""
-        logs = []
-        for block in self.network.ledger.canonical:
-            for tx in block.txs:
-                logs += [(tx.hash, n, log) for n, log in enumerate(tx.logs)]
+    def expected(self) -> set[Key]:
+        """What must have fired."""
+        ledger = self.network.ledger
+        txs = [tx for block in ledger.canonical for tx in block.txs]
+        logs = [(tx.hash, n, log) for tx in txs if tx.status for n, log in enumerate(tx.logs)]
         wanted = [(h, n, log.data) for h, n, log in logs if log.address == TOKEN and log.topics[2].endswith(BOB[2:])]
-        return {(f"wf_{policy}", *which) for policy in POLICIES for which in wanted}
+        found: set[Key] = {(f"wf_{policy}", *which) for policy in POLICIES for which in wanted}
+        if self.is_whole:
+            reverted = [tx.hash for tx in txs if not tx.status]
+            found |= {(f"reverts_{policy}", tx, 0, "reverted") for policy in POLICIES for tx in reverted}
+            turns = range(EVERY, ledger.final + 1, EVERY)
+            found |= {(f"blocks_{policy}", "block", number, "") for policy in POLICIES for number in turns}
+        return found
 
 
 def listening(network: Network, book: Book) -> tuple[Table, Matcher[TriggerRow]]:
@@ -215,14 +234,24 @@ def row(workflow: str, policy: int | str) -> bytes:
     return compiled(workflow, "erc20-receive", payload)
 
 
+def key_of(found: Found) -> Key:
+    """Return what a run began with."""
+    workflow, parts = found.event.row.workflow_id, found.event.identity.split(":")
+    match found.event.row.type:
+        case "evm-block":
+            return workflow, "block", int(parts[3]), ""
+        case "evm-revert":
+            return workflow, parts[2], 0, parts[3]
+    return workflow, parts[2], int(parts[3]), f"0x{int(found.event.result['amount']):064x}"
+
+
 def faults_of(history: History, book: MemoryBook) -> list[str]:
     """Say what is wrong with what fired."""
     expected = history.expected()
-    fired: dict[tuple[str, str, int, str], list[str]] = {}
+    fired: dict[Key, list[str]] = {}
     for run_id, found in book.runs.items():
-        _, _, tx, order, _ = found.event.identity.split(":")
-        amount = int(found.event.result["amount"])
-        fired.setdefault((found.event.row.workflow_id, tx, int(order), f"0x{amount:064x}"), []).append(run_id)
+        if found.event.row.type != "evm-block" or found.block <= history.network.ledger.final:
+            fired.setdefault(key_of(found), []).append(run_id)
     wrong = [f"missing {key}" for key in expected - set(fired)]
     wrong += [f"fired twice {key}" for key, runs in fired.items() if len(runs) > 1]
     wrong += ["a run was started twice"] if len(book.started) != len(set(book.started)) else []

@@ -18,7 +18,11 @@ SLOTS = st.integers(0, 40)
 ADDRESSES = st.sampled_from([bytes([n]) * 20 for n in range(4)])
 TOPICS = st.sampled_from([bytes([n]) * 32 for n in range(4)])
 BOUND = st.lists(st.none() | TOPICS, max_size=4)
-KEYS = st.binary(max_size=3) | st.sampled_from([b"k" * 96, b"k" * 95])
+KINDS = st.sampled_from([0, 1, 2, 3, 8, 9, 10])
+OF_CHAINS = st.builds(
+    lambda chain, rest: chain.to_bytes(8, "big") + rest, CHAINS, st.sampled_from([b"", b"a" * 20, b"\0" * 7 + b"\5"])
+)
+KEYS = st.binary(max_size=3) | st.sampled_from([b"k" * 96, b"k" * 95]) | OF_CHAINS
 LOGS = st.lists(st.tuples(ADDRESSES, st.lists(TOPICS, max_size=4)), max_size=80)
 
 
@@ -44,7 +48,7 @@ class Histories(RuleBasedStateMachine):
         for one in (self.index, self.model):
             one.put_log(slot, chain, address, topics)
 
-    @rule(slot=SLOTS, kind=st.integers(0, 2), key=KEYS)
+    @rule(slot=SLOTS, kind=KINDS, key=KEYS)
     def put_key(self, slot: int, kind: int, key: bytes) -> None:
         for one in (self.index, self.model):
             one.put_key(slot, kind, key)
@@ -65,13 +69,16 @@ class Histories(RuleBasedStateMachine):
     def match_log(self, chain: int, address: bytes, topics: list[bytes]) -> None:
         assert self.index.match_log(chain, address, topics) == self.model.match_log(chain, address, topics)
 
-    @rule(kind=st.integers(0, 2), keys=st.lists(KEYS, max_size=5))
+    @rule(kind=KINDS, keys=st.lists(KEYS, max_size=5))
     def match_keys(self, kind: int, keys: list[bytes]) -> None:
         assert self.index.match_keys(kind, keys) == self.model.match_keys(kind, keys)
 
     @rule(chain=CHAINS)
     def filters(self, chain: int) -> None:
         assert self.index.has_chain(chain) == self.model.has_chain(chain)
+        assert self.index.steps(chain) == self.model.steps(chain)
+        for kind in (1, 2, 8, 9, 10):
+            assert self.index.has_keys(chain, kind) == self.model.has_keys(chain, kind)
         if self.model.has_chain(chain):
             assert self.index.log_filter(chain) == self.model.log_filter(chain)
 

@@ -74,6 +74,42 @@ def test_a_transfer_runs_a_workflow_that_reads_the_senders_balance(running: Hous
     assert len(running.runs(workflow["id"])) == 1
 
 
+def test_a_filter_on_arguments_lets_only_what_it_says_start_runs(running: House, local: Local) -> None:
+    about = {
+        "address": local.token,
+        "eventSignature": "Transfer(address indexed from, address indexed to, uint256 value)",
+        "filter": {"to": local.friend, "value": {"$gt": "40", "$lte": 42}},
+    }
+    note = {"type": "log", "payload": {"message": "{{root.result.args.value}}"}}
+    workflow = running.publish("large transfers", watching(local, "evm-log", about, note))
+    for recipient, amount in ((local.friend, 40), (local.owner, 41), (local.friend, 43), (local.friend, 42)):
+        demo.receipt(local.url, demo.transfer(local.url, local.token, recipient, amount))
+    run = started(running, workflow)
+    result = run["executionState"]["root"]["result"]
+    assert result["args"]["value"] == "42"
+    assert len(running.runs(workflow["id"])) == 1
+    asked = {"inputs": {"chainId": 31337, **about}}
+    (past,) = running.call("POST", "/v1/triggers/evm-log/backtest", asked)["data"]["items"]
+    tried = running.call("POST", "/v1/triggers/evm-log/test", asked)["data"]
+    for found in (past["result"], tried):
+        assert {**found, "triggeredAt": result["triggeredAt"]} == result, "a backtest says what the run got"
+
+
+def test_a_transfer_that_fails_and_the_next_fifth_block_start_runs(running: House, local: Local) -> None:
+    note = {"type": "log", "payload": {"message": "{{root.result.blockNumber}}"}}
+    fails = running.publish("fails", watching(local, "evm-revert", {"address": local.token}, note))
+    fifth = running.publish("fifth", watching(local, "evm-block", {"every": 5}, note))
+    data = "0xa9059cbb" + local.owner[2:].rjust(64, "0") + "f" * 64
+    call = {"from": local.friend, "to": local.token, "data": data, "gas": "0x186a0"}
+    receipt = demo.receipt(local.url, demo.call(local.url, "eth_sendTransaction", call))
+    demo.call(local.url, "anvil_mine", "0x6")
+    found = started(running, fails)["executionState"]["root"]["result"]
+    assert (found["txHash"], found["methodId"]) == (receipt["transactionHash"], "0xa9059cbb")
+    assert found["gasUsed"] == str(int(receipt["gasUsed"], 16))
+    assert started(running, fifth)["executionState"]["root"]["result"]["blockNumber"] % 5 == 0
+    assert len(running.runs(fails["id"])) == 1
+
+
 def test_coins_sent_by_one_workflow_start_another(running: House, local: Local) -> None:
     note = {"type": "log", "payload": {"message": "{{root.result.amount}} wei"}}
     receiver = running.publish("paid", watching(local, "eth-receive", {"walletAddress": local.friend}, note))

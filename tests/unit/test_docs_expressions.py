@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from b3os._speedups import expression
-from b3os.detect.catalog import webhook_result
+from b3os.detect.webhooks import webhook_result
 from b3os.run.commands import CallAction, FinishRun, Record
 from b3os.run.events import NodeDone, Start
 from b3os.run.records import NodeRecord

@@ -6,7 +6,7 @@ from typing import Any
 
 from b3os.errors import BadInput
 from b3os.run.builtins.payloads import a_list
-from b3os.run.conditions import compile_condition, field_of, number
+from b3os.workflow.conditions import compile_condition, field_of, number
 
 
 def run_filter(payload: dict[str, Any]) -> dict[str, Any]:

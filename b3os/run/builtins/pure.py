@@ -9,7 +9,7 @@ from typing import Any
 from b3os.run.builtins.amounts import run_from_wei, run_to_wei
 from b3os.run.builtins.lists import run_filter, run_max, run_min, run_pluck
 from b3os.run.builtins.texts import run_format, run_regex, run_sheets_url
-from b3os.run.conditions import compile_condition
+from b3os.workflow.conditions import compile_condition
 
 
 def run_if(payload: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Reading blocks of a chain: headers that join, and the events that triggers see in them.
+"""What triggers see in blocks, as events that start runs.
 
 An event's identity is (chain, transaction, order of the log in it, what it says): it survives a re-inclusion elsewhere,
 and a log that comes back with other arguments is another event. Header, log and receipt must name the same block, or
@@ -7,30 +7,26 @@ the blocks are read again.
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
 from b3os import metrics
-from b3os.chain.blocks import Block, Header, Receipt
+from b3os.chain.blocks import Header, Receipt
 from b3os.chain.rpc import Rpc
-from b3os.detect.matcher import LogMatch, Matcher, NativeMatch, Transfer
+from b3os.detect.event_logs import LogEvent
+from b3os.detect.matcher import Matcher
+from b3os.reading.blocks import Inconsistent, receipts_of
+from b3os.reading.sight import Seen, Sight
 from b3os.run.times import rfc3339
 from b3os.store.triggers import TriggerRow
 from services.master.admit import Event
-from services.master.chain.logs import Inconsistent, Logs
 from services.master.chain.place import Policy
-from services.master.sources.tokens import Tokens
 
 #: Block times are whole seconds: a block may say that it is older than the trigger it fires by this much.
 CLOCK_MS = 1000
 #: Reads that may find no receipt of a log before its place is taken from the block's logs: some chains' logs belong to
 #: a block alone.
 PATIENCE = 5
-
-
-class Forked(Exception):
-    """The next block does not have our newest one as its parent."""
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -53,34 +49,22 @@ class Reader:
 
     def __init__(self, rpc: Rpc, matcher: Matcher[TriggerRow]) -> None:
         self.chain = rpc.chain
-        self._matcher = matcher
-        self._logs = Logs(matcher, rpc.chain.id)
-        self._tokens = Tokens(rpc)
+        self._sight = Sight(rpc, matcher)
         self._source = f"chain:{rpc.chain.id}"
 
-    async def joined(self, rpc: Rpc, first: int, until: int, parent: str) -> list[Header]:
-        """Return the headers from `first` on that follow each other after `parent`, as many as are served.
-
-        Raises Forked. A height that the chain left out is passed by: what follows names its parent all the same.
-        """
-        found: list[Header] = []
-        for header in await rpc.headers(range(first, until + 1)):
-            if header is None:
-                continue
-            if header.parent_hash != (found[-1].hash if found else parent):
-                if not found:
-                    raise Forked
-                return found  # the answers are of two views: what joins is good
-            found.append(header)
-        return found
+    @property
+    def reads_blocks(self) -> bool:
+        """Whether blocks are read with their transactions, which are large."""
+        return self._sight.reads_blocks
 
     async def read(self, rpc: Rpc, blocks: Sequence[Header], *, patient: bool, now_ms: int) -> list[Found]:
         """Return the events in blocks, in order; raises RpcError when that is too much for one read."""
-        found: list[Found] = []
-        if self._matcher.watches_logs(self.chain.id):
-            found += await self._log_events(rpc, blocks, patient=patient)
-        if self._matcher.watches_transfers(self.chain.id):
-            found += await self._transfers(rpc, blocks)
+        seen = await self._sight.logs(rpc, blocks, patient=patient)
+        found = await self._log_events(rpc, seen, patient=patient)
+        count = self._sight.count
+        others = [*await self._sight.transactions(rpc, blocks), *self._sight.turns(blocks)]
+        found += [self._found(one, one.mark) for one in others]
+        metrics.EVENTS.labels(self._source).inc(count + self._sight.count)
         stamp = rfc3339(now_ms)
         fresh = [one for one in found if one.event.time_ms >= one.event.row.active_since_ms - CLOCK_MS]
         for one in fresh:
@@ -88,95 +72,36 @@ class Reader:
         metrics.MATCHES.labels(self._source).inc(len(fresh))
         return fresh
 
-    @property
-    def reads_blocks(self) -> bool:
-        """Whether blocks are read with their transactions, which are large."""
-        return self._matcher.watches_transfers(self.chain.id)
-
-    async def _log_events(self, rpc: Rpc, blocks: Sequence[Header], *, patient: bool) -> list[Found]:
-        matches = await self._logs.read(rpc, blocks, patient=patient)
-        metrics.EVENTS.labels(self._source).inc(self._logs.count)
-        if not matches:
+    async def _log_events(self, rpc: Rpc, seen: Sequence[Seen[TriggerRow]], *, patient: bool) -> list[Found]:
+        if not seen:
             return []
-        receipts = await self._receipts(rpc, [match.log.transaction_hash for match in matches], patient=patient)
-        await self._tokens.name([match.result for match in matches if match.watch.type != "evm-log"])
-        headers = {block.height: block for block in blocks}
+        receipts = await receipts_of(rpc, [one.tx for one in seen], patient=patient)
+        await self._sight.name_tokens(seen)
         found = []
-        for match in matches:
-            receipt = receipts[match.log.transaction_hash]
-            order = await self._order(rpc, match) if receipt is None else _order_in(receipt, match)
-            found.append(self._log_event(match, headers[int(match.log.block_number, 16)], order))
+        for one in seen:
+            assert one.log is not None, "the sight of logs"
+            receipt = receipts[one.tx]
+            order = await self._order(rpc, one.log) if receipt is None else self._order_in(receipt, one.log)
+            said = "|".join((one.log.address.lower(), *one.log.topics, one.log.data))
+            found.append(self._found(one, f"{one.tx}:{order}:{hashlib.sha256(said.encode()).hexdigest()[:16]}"))
         return found
 
-    async def _order(self, rpc: Rpc, match: LogMatch[TriggerRow]) -> int:
+    async def _order(self, rpc: Rpc, log: LogEvent) -> int:
         """Return the order of a log among those of its transaction, where no receipt tells."""
-        logs = await rpc.typed(list[_Log], "eth_getLogs", {"blockHash": match.log.block_hash})
-        same = sorted(int(one.logIndex, 16) for one in logs if one.transactionHash == match.log.transaction_hash)
-        if int(match.log.log_index, 16) not in same:
-            raise Inconsistent(f"chain {self.chain.id}: no receipt yet for {match.log.transaction_hash}")
-        return same.index(int(match.log.log_index, 16))
+        logs = await rpc.typed(list[_Log], "eth_getLogs", {"blockHash": log.block_hash})
+        same = sorted(int(one.logIndex, 16) for one in logs if one.transactionHash == log.transaction_hash)
+        if int(log.log_index, 16) not in same:
+            raise Inconsistent(f"chain {self.chain.id}: no receipt yet for {log.transaction_hash}")
+        return same.index(int(log.log_index, 16))
 
-    def _log_event(self, match: LogMatch[TriggerRow], header: Header, order: int) -> Found:
-        log = match.log
-        said = hashlib.sha256("|".join((log.address.lower(), *log.topics, log.data)).encode()).hexdigest()[:16]
-        result = {**match.result, "blockTimestamp": header.time_ms // 1000}
-        identity = f"evm:{self.chain.id}:{log.transaction_hash}:{order}:{said}"
-        event = Event(match.row, identity, result, header.time_ms)
-        return Found(event, header.height, header.hash, log.transaction_hash, self._policy(match.watch.policy))
+    def _order_in(self, receipt: Receipt, log: LogEvent) -> int:
+        order = [int(one.log_index, 16) for one in receipt.logs]
+        index = int(log.log_index, 16)
+        if receipt.block_hash != log.block_hash or index not in order:
+            raise Inconsistent(f"chain {self.chain.id}: a receipt of {receipt.block_hash} does not fit its log")
+        return order.index(index)
 
-    def _policy(self, wanted: Policy | None) -> Policy:
-        return self.chain.confirmations if wanted is None else wanted
-
-    async def _receipts(self, rpc: Rpc, hashes: list[str], *, patient: bool) -> dict[str, Receipt | None]:
-        unique = list(dict.fromkeys(hashes))
-        found = dict(zip(unique, await rpc.receipts(unique), strict=True))
-        missing = [hash_ for hash_, receipt in found.items() if receipt is None]
-        if missing and patient:
-            raise Inconsistent(f"chain {self.chain.id}: no receipt yet for {missing[0]}")
-        return found
-
-    async def _transfers(self, rpc: Rpc, headers: Sequence[Header]) -> list[Found]:
-        blocks = await rpc.blocks([header.height for header in headers])
-        served = [block for block, header in zip(blocks, headers, strict=True) if block and block.hash == header.hash]
-        if len(served) < len(headers):
-            raise Inconsistent(f"chain {self.chain.id}: blocks up to {headers[-1].height} changed while they were read")
-        transfers = [transfer for block in served for transfer in transfers_of(block)]
-        metrics.EVENTS.labels(self._source).inc(len(transfers))
-        matches = self._matcher.match_transfers(self.chain.id, transfers)
-        if not matches:
-            return []
-        receipts = await self._receipts(rpc, [match.transfer.hash for match in matches], patient=True)
-        by_height = {block.height: block for block in served}
-        return [
-            self._native_event(match, by_height[match.transfer.place["blockNumber"]])
-            for match in matches
-            if _has_succeeded(receipts[match.transfer.hash])
-        ]
-
-    def _native_event(self, match: NativeMatch[TriggerRow], block: Block) -> Found:
-        tx = match.transfer.hash
-        result: dict[str, Any] = {**match.result, "symbol": self.chain.symbol, "blockTimestamp": block.time_ms // 1000}
-        event = Event(match.row, f"evm:{self.chain.id}:{tx}:value", result, block.time_ms)
-        return Found(event, block.height, block.hash, tx, self._policy(match.policy))
-
-
-def _order_in(receipt: Receipt, match: LogMatch[TriggerRow]) -> int:
-    order = [int(one.log_index, 16) for one in receipt.logs]
-    index = int(match.log.log_index, 16)
-    if receipt.block_hash != match.log.block_hash or index not in order:
-        raise Inconsistent(f"chain {match.watch.chain_id}: a receipt of {receipt.block_hash} does not fit its log")
-    return order.index(index)
-
-
-def _has_succeeded(receipt: Receipt | None) -> bool:
-    return receipt is not None and receipt.status != "0x0"
-
-
-def transfers_of(block: Block) -> list[Transfer]:
-    """Return the transfers of coins that the transactions of a block make themselves."""
-    place = {"blockNumber": block.height, "blockHash": block.hash}
-    return [
-        Transfer(one.hash, one.from_, one.to, int(one.value, 16), place)
-        for one in block.transactions
-        if one.to and one.value not in ("0x0", "0x", "0x00")
-    ]
+    def _found(self, one: Seen[TriggerRow], what: str) -> Found:
+        event = Event(one.row, f"evm:{self.chain.id}:{what}", one.result, one.block.time_ms)
+        policy = self.chain.confirmations if one.policy is None else one.policy
+        return Found(event, one.block.height, one.block.hash, one.tx, policy)

@@ -21,13 +21,13 @@ from b3os.chain.rpc import HttpClient, Rpc
 from b3os.chain.rpc_errors import Cause, ChainUnreachable, RpcError
 from b3os.detect.evm import EVM_TYPES
 from b3os.detect.matcher import Matcher
+from b3os.reading.blocks import Forked, Inconsistent, final_height, joined, safe_height
+from b3os.reading.spans import Spans
 from b3os.store.triggers import TriggerRow
 from services.master.chain.book import Book, Fate, Written
 from services.master.chain.finality import SecondRead
-from services.master.chain.logs import Inconsistent
 from services.master.chain.place import Held, Place, is_due, read_place
-from services.master.chain.reading import CLOCK_MS, PATIENCE, Forked, Found, Reader
-from services.master.chain.spans import Spans
+from services.master.chain.reading import CLOCK_MS, PATIENCE, Found, Reader
 from services.master.table import Table
 
 log = logging.getLogger("b3os.master")
@@ -36,8 +36,6 @@ log = logging.getLogger("b3os.master")
 FRONT = 32
 #: Waiting blocks that are read in one step.
 HELD = 16
-#: Where a chain neither says nor is known to say what is final.
-FINALITY_DEPTH = 64
 #: How often it is asked what is final, and how the upstreams fare.
 FINAL_EVERY_S = 4.0
 LOOK_EVERY_S = 15.0
@@ -85,7 +83,7 @@ class ChainSource:
     @property
     def is_wanted(self) -> bool:
         """Whether any trigger listens to this chain."""
-        return self._matcher.watches_logs(self.chain.id) or self._matcher.watches_transfers(self.chain.id)
+        return self._matcher.watches(self.chain.id)
 
     async def forget(self) -> None:
         """Drop what a lost lease makes stale."""
@@ -151,7 +149,7 @@ class ChainSource:
         width = self._width(FRONT)
         first, until = place.head + 1, min(head, place.head + width)
         try:
-            blocks = await self._reader.joined(self._rpc, first, until, place.head_hash)
+            blocks = await joined(self._rpc, first, until, place.head_hash)
         except Forked:
             return await self._go_back()
         if not blocks:
@@ -214,7 +212,7 @@ class ChainSource:
         rpc = self._rpc.after(self._rpc.answered)
         first, until = place.final + 1, min(target, place.final + self._batch(rpc))
         try:
-            blocks = await self._reader.joined(rpc, first, until, place.recent[0][1])
+            blocks = await joined(rpc, first, until, place.recent[0][1])
         except Forked:
             await self._go_back()
             return False
@@ -248,7 +246,7 @@ class ChainSource:
         gap = place.gaps[0]
         until = min(gap.last, gap.first + self._batch(self._rpc) - 1)
         try:
-            blocks = await self._reader.joined(self._rpc, gap.first, until, gap.parent)
+            blocks = await joined(self._rpc, gap.first, until, gap.parent)
         except Forked:
             return await self._go_back()
         if not blocks or self._differs(blocks):
@@ -291,13 +289,9 @@ class ChainSource:
         """Learn what is final, now and then; neither it nor `safe` is ever above what was read."""
         if self._now() - self._final_at < FINAL_EVERY_S:
             return
-        depth = self.chain.finality_depth
-        header = None if depth else await self._rpc.tagged("finalized")
-        final = header.height if header is not None else self._place.head - (depth or FINALITY_DEPTH)
-        safe = final
-        if any(held.policy == "safe" for held in self._place.held):
-            found = await self._rpc.tagged("safe")
-            safe = max(final, found.height) if found is not None else final
+        final = await final_height(self._rpc, self._place.head)
+        is_asked = any(held.policy == "safe" for held in self._place.held)
+        safe = await safe_height(self._rpc, final) if is_asked else final
         self._final, self._safe = max(self._final, final), max(self._safe, safe)
         self._final_at = self._now()
 

@@ -6,7 +6,7 @@ anyone may post a body with the same words to a webhook.
 
 from typing import Any
 
-from b3os.detect.catalog import webhook_result
+from b3os.detect.webhooks import webhook_result
 from b3os.errors import BadInput
 from b3os.ids import receipt_key, run_id_for
 from b3os.run.builtins.payloads import a_text

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from b3os.abi.signature import parse_signature
-from b3os.detect.evm import LogEvent, decode_event, log_result, native_result, parse_watch
+from b3os.detect.event_logs import LogEvent, decode_event
+from b3os.detect.evm import log_result, native_result, parse_watch
 from b3os.errors import BadInput
 
 ALICE, BOB, TOKEN = "0x" + "a1" * 20, "0x" + "b0" * 20, "0x" + "aa" * 20

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from b3os._speedups.trigger_index import TriggerIndex
 from b3os.abi.signature import parse_signature
-from b3os.detect.evm import TRANSFER, Watch, native_key, parse_watch
+from b3os.detect.evm import EVM_TYPES, LOG_TYPES, TRANSFER, Watch, block_key, native_key, parse_watch
+from b3os.detect.keys import KeyKind
 from b3os.detect.patterns import compile_pattern, decode_watch, packed, watch_pattern
 from b3os.errors import BadInput
 
@@ -27,13 +28,26 @@ CHAIN = st.sampled_from([1, 8453, 2**53])
 
 @st.composite
 def triggers(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
-    kind = draw(st.sampled_from(["evm-log", "erc20-receive", "erc20-send", "eth-receive", "eth-send"]))
+    kind = draw(st.sampled_from(sorted(EVM_TYPES)))
     payload: dict[str, Any] = {"chainId": draw(CHAIN), "minAmount": draw(AMOUNT)}
     if kind == "evm-log":
         payload |= {"eventSignature": draw(SIGNATURE), "address": draw(LISTED), "contractAddress": "0x" + "00" * 20}
+    elif kind == "evm-revert":
+        payload |= {draw(st.sampled_from(["address", "walletAddress"])): draw(ADDRESS)}
     else:
-        payload |= {"walletAddress": draw(ADDRESS), "tokenAddress": draw(LISTED)}
+        every = draw(st.none() | st.integers(1, 10**8))
+        payload |= {"walletAddress": draw(ADDRESS), "tokenAddress": draw(LISTED), "every": every}
     return kind, payload
+
+
+def _key(watch: Watch) -> tuple[int, bytes]:
+    chain = watch.chain_id.to_bytes(8, "big")
+    match watch.type:
+        case "evm-block":
+            return 10, chain + watch.every.to_bytes(8, "big")
+        case "evm-revert":
+            return (8, chain + watch.addresses[0]) if watch.addresses else (9, chain + watch.account)
+    return (1 if watch.type == "eth-receive" else 2), chain + watch.account
 
 
 @given(triggers())
@@ -51,11 +65,9 @@ def test_the_index_takes_a_pattern_as_it_takes_its_fields(chosen: list[tuple[str
     assert from_patterns.put_patterns(b"".join(packed(n, compile_pattern(*one)) for n, one in enumerate(chosen))) == []
     watches = [parse_watch(*one) for one in chosen]
     for slot, watch in enumerate(watches):
-        if watch.event is None:
-            key = native_key(watch.chain_id, watch.account)
-            if watch.type.startswith("eth-"):
-                from_fields.put_key(slot, 1 if watch.type == "eth-receive" else 2, key)
-                continue
+        if watch.type not in LOG_TYPES:
+            from_fields.put_key(slot, *_key(watch))
+            continue
         for address in watch.addresses or (None,):
             from_fields.put_log(slot, watch.chain_id, address, watch.topics)
     assert from_patterns.drop(gone) == from_fields.drop(gone)
@@ -66,9 +78,11 @@ def test_the_index_takes_a_pattern_as_it_takes_its_fields(chosen: list[tuple[str
         assert from_patterns.slots_on(chain) == [
             n for n, one in enumerate(watches) if one.chain_id == chain and n != gone
         ]
-        assert from_patterns.has_transfers(chain) == from_fields.has_transfers(chain)
-        for kind in (1, 2):
-            keys = [native_key(chain, watch.account)] if len(watch.account) == 20 else []
+        assert from_patterns.steps(chain) == from_fields.steps(chain)
+        for kind in KeyKind:
+            assert from_patterns.has_keys(chain, kind) == from_fields.has_keys(chain, kind)
+            keys = [native_key(chain, one) for one in (watch.account, *watch.addresses) if len(one) == 20]
+            keys.append(block_key(chain, watch.every))
             assert from_patterns.match_keys(kind, keys) == from_fields.match_keys(kind, keys)
         for address in watch.addresses or (b"\7" * 20,):
             topics = [topic or b"\1" * 32 for topic in watch.topics]
@@ -94,9 +108,9 @@ ETH = {"chainId": 1, "walletAddress": "0x" + "11" * 20}
 
 def test_a_pattern_of_a_later_version_says_so() -> None:
     pattern = compile_pattern("eth-send", ETH)
-    with pytest.raises(BadInput, match="version 2"):
-        decode_watch("eth-send", b"\2" + pattern[1:])
-    assert TriggerIndex().put_patterns(packed(3, b"\2" + pattern[1:])) == [3]
+    with pytest.raises(BadInput, match="version 3"):
+        decode_watch("eth-send", b"\3" + pattern[1:])
+    assert TriggerIndex().put_patterns(packed(3, b"\3" + pattern[1:])) == [3]
 
 
 def test_packed_patterns_that_are_cut_are_refused() -> None:

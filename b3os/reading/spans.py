@@ -11,6 +11,7 @@ from b3os.chain.upstreams import Upstream
 
 FIRST_SPAN = 500
 MAX_SPAN = 5000
+FIRST_BATCH = 100
 #: Blocks with their transactions are large: fewer at a time.
 LARGE_SPAN = 20
 AIM_S = 0.5
@@ -21,11 +22,11 @@ BELIEVE_S = 600.0
 class Spans:
     """The limits of one chain's upstreams."""
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    def __init__(self, now: Callable[[], float], *, batch: int = FIRST_BATCH) -> None:
         self._now = now
         self.learnt: dict[str, int] = {}
         self._named: dict[str, float] = {}
-        self._batch = 100
+        self._batch = batch
 
     def of(self, upstream: Upstream) -> int:
         """Return how many blocks an upstream is asked for."""

@@ -5,16 +5,16 @@ contradict is asked again, from another upstream where there is one.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Generic
 
 import msgspec
 
 from b3os.abi.signature import keccak
 from b3os.chain.blocks import Header
 from b3os.chain.rpc import Rpc
-from b3os.chain.rpc_errors import Cause, ChainUnreachable, RpcError
-from b3os.detect.matcher import LogMatch, Matcher
-from b3os.store.triggers import TriggerRow
+from b3os.chain.rpc_errors import Cause, RpcError
+from b3os.detect.matcher import LogMatch, Matcher, RowT
+from b3os.reading.blocks import Inconsistent
 
 #: A bloom that would name one of the asked items by chance less often than this proves that a log is there.
 PROOF = 0.001
@@ -22,26 +22,24 @@ PROOF = 0.001
 BLOOM_ITEMS = 500
 
 
-class Inconsistent(ChainUnreachable):
-    """Two answers about one block do not agree: another backend answered, or the chain moved. Read again."""
-
-
 class _Where(msgspec.Struct):
     blockNumber: str  # noqa: N815, wire name
     removed: bool = False
 
 
-class Logs:
+class Logs(Generic[RowT]):
     """Reads and matches the logs of one chain."""
 
-    def __init__(self, matcher: Matcher[TriggerRow], chain_id: int) -> None:
+    def __init__(self, matcher: Matcher[RowT], chain_id: int) -> None:
         self._matcher = matcher
         self._chain_id = chain_id
-        self._masks: tuple[dict[str, Any], list[int], list[int]] = ({"": ""}, [], [])
+        #: The filter that the bloom masks below were made of: of addresses, and of each topic.
+        self._masked: dict[str, Any] = {"": ""}
+        self._masks: list[list[int]] = []
         #: Logs of the last read, matching or not.
         self.count = 0
 
-    async def read(self, rpc: Rpc, blocks: Sequence[Header], *, patient: bool) -> list[LogMatch[TriggerRow]]:
+    async def read(self, rpc: Rpc, blocks: Sequence[Header], *, patient: bool) -> list[LogMatch[RowT]]:
         """Return the matches in blocks that follow each other, in order, each once; raises RpcError when too wide."""
         wanted = self._matcher.filter(self._chain_id)
         bodies = await self._bodies(rpc, wanted, blocks)
@@ -82,10 +80,10 @@ class Logs:
 
     def _suspects(self, wanted: dict[str, Any], blocks: Sequence[Header], bodies: list[bytes]) -> list[Header]:
         """Return the blocks whose bloom names what we asked for, and of which no log came."""
-        addresses, topics = self._filter_masks(wanted)
-        if len(addresses) + len(topics) > BLOOM_ITEMS:
+        masks = self._filter_masks(wanted)
+        if sum(map(len, masks[:2])) > BLOOM_ITEMS:
             return []
-        named = [block for block in blocks if _may_hold(block, addresses, topics)]
+        named = [block for block in blocks if _may_hold(block, masks)]
         if not named:
             return []
         found = _named(bodies)
@@ -93,22 +91,22 @@ class Logs:
 
     def _is_proof(self, block: Header) -> bool:
         """Say whether a bloom is so sparse that it does not name what we ask for by chance."""
-        _, addresses, topics = self._masks
         by_chance = (int(block.logs_bloom, 16).bit_count() / 2048) ** 3
-        return min(by_chance * len(masks) for masks in (addresses, topics) if masks) < PROOF
+        return min(by_chance * len(masks) for masks in self._masks if masks) < PROOF
 
-    def _filter_masks(self, wanted: dict[str, Any]) -> tuple[list[int], list[int]]:
-        if self._masks[0] != wanted:
-            topics = wanted.get("topics") or [[]]
+    def _filter_masks(self, wanted: dict[str, Any]) -> list[list[int]]:
+        """Return the masks of addresses and of each topic; of later topics none where there are too many."""
+        if self._masked != wanted:
             # One mask more than the limit says that there are too many; the others need no hashing.
-            addresses, heads = (wanted.get("address") or [])[: BLOOM_ITEMS + 1], (topics[0] or [])[: BLOOM_ITEMS + 1]
-            self._masks = (wanted, [_mask(item) for item in addresses], [_mask(item) for item in heads])
-        return self._masks[1], self._masks[2]
+            asked = [(one or [])[: BLOOM_ITEMS + 1] for one in (wanted.get("address"), *wanted.get("topics", ()))]
+            kept = [one if at < 2 or len(one) <= BLOOM_ITEMS else [] for at, one in enumerate(asked)]
+            self._masked, self._masks = wanted, [[_mask(item) for item in one] for one in kept]
+        return self._masks
 
-    def _matches(self, bodies: list[bytes], blocks: Sequence[Header]) -> list[LogMatch[TriggerRow]]:
+    def _matches(self, bodies: list[bytes], blocks: Sequence[Header]) -> list[LogMatch[RowT]]:
         hashes = {block.height: block.hash for block in blocks}
         self.count = 0
-        found: dict[tuple[str, str, str, str], LogMatch[TriggerRow]] = {}
+        found: dict[tuple[str, str, str, str], LogMatch[RowT]] = {}
         for body in bodies:
             count, matches = self._matcher.match_logs(self._chain_id, body)
             self.count += count
@@ -130,11 +128,12 @@ def _named(bodies: list[bytes]) -> set[str]:
 
 
 def _halved(wanted: dict[str, Any]) -> list[dict[str, Any]]:
-    addresses, topics = wanted.get("address") or [], (wanted.get("topics") or [[]])[0] or []
+    addresses, topics = wanted.get("address") or [], wanted.get("topics") or []
     if len(addresses) > 1:
         return [{**wanted, "address": half} for half in _halves(addresses)]
-    if len(topics) > 1:
-        return [{**wanted, "topics": [half]} for half in _halves(topics)]
+    for at, one in enumerate(topics):
+        if one and len(one) > 1:
+            return [{**wanted, "topics": [*topics[:at], half, *topics[at + 1 :]]} for half in _halves(one)]
     return []
 
 
@@ -149,11 +148,9 @@ def _mask(item: str) -> int:
     return sum({1 << (int.from_bytes(hashed[at : at + 2], "big") & 2047) for at in (0, 2, 4)})
 
 
-def _may_hold(header: Header, addresses: list[int], topics: list[int]) -> bool:
+def _may_hold(header: Header, masks: list[list[int]]) -> bool:
     """Say whether a block's bloom may hold something that the filter asks for; an unknown or empty bloom says no."""
     if len(header.logs_bloom) != 514:
         return False
     bloom = int(header.logs_bloom, 16)
-    return bool(bloom) and all(
-        not masks or any(bloom & mask == mask for mask in masks) for masks in (addresses, topics)
-    )
+    return bool(bloom) and all(not any_of or any(bloom & mask == mask for mask in any_of) for any_of in masks)

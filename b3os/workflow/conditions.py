@@ -1,4 +1,4 @@
-"""Conditions of `if` and `filter`: operators over typed values. Pure; total: a wrong operator is a BadInput.
+"""Conditions of `if`, `filter` and triggers: operators over typed values. Pure; total: a wrong operator is a BadInput.
 
 Numbers and numeric strings compare as numbers, exactly (Decimal): amounts are strings of up to 78 digits. A condition
 is compiled once and tested per item, so that a filter of 100,000 items parses its right sides once, and `$in` looks
@@ -182,7 +182,7 @@ def _older(operator: str, sides: list[Any], of_item: bool) -> Test:
         sides = [*sides, True]
     if len(sides) != 2:
         raise BadInput(f"{operator} takes [left, right]", code=400310)
-    field = _local(sides[0]) if of_item else None
+    field = local_field(sides[0]) if of_item else None
     return _tests((lambda item: field_of(item, field)) if field else (lambda _item: sides[0]), {operator: sides[1]},
                   of_item)  # fmt: skip
 
@@ -195,7 +195,7 @@ def _tests(left: Callable[[Any], Any], test: Any, of_item: bool) -> Test:
     for operator, right in test.items():
         if operator not in OPERATORS:
             raise BadInput(f"unknown operator {operator}: use one of {', '.join(OPERATORS)}", code=400310)
-        checks.append(_check(left, OPERATORS[operator], right, _local(right) if of_item else None))
+        checks.append(_check(left, OPERATORS[operator], right, local_field(right) if of_item else None))
     return _all(checks)
 
 
@@ -206,7 +206,7 @@ def _check(left: Callable[[Any], Any], operator: Callable[[Any], Check], right: 
     return lambda item: ready(left(item))
 
 
-def _local(side: Any) -> str | None:
+def local_field(side: Any) -> str | None:
     """Return the field that `{{@field}}` names; None for everything else."""
     if isinstance(side, str) and side.startswith("{{") and side.endswith("}}"):
         inner = side[2:-2].strip()

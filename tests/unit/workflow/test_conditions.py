@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from b3os._speedups.expression import compile_template
 from b3os.errors import BadInput
 from b3os.run.builtins.pure import PURE
-from b3os.run.conditions import MAX_DEPTH, OPERATORS, compile_condition
+from b3os.workflow.conditions import MAX_DEPTH, OPERATORS, compile_condition
 
 UNITS = "115792089237316195423570985008687907853269984665640564039457584007913129639935"
 

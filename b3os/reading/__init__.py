@@ -1,0 +1,1 @@
+"""Reading a chain for triggers: what masters follow and backtests look back at."""
