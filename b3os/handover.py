@@ -12,7 +12,7 @@ import msgspec
 
 from b3os.errors import TooMany, Unavailable
 from b3os.queue.task import Task
-from b3os.run.handover import TYPE, RunTask, lane_of, payload_of
+from b3os.run.queued import TYPE, RunTask, lane_of, payload_of
 from b3os.store.admission import Outcome, Proposal
 
 log = logging.getLogger("b3os.handover")

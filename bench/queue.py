@@ -14,7 +14,7 @@ import uvloop
 
 from b3os.embedded.servers import EmbeddedServers
 from b3os.queue.broker import Broker, Task
-from b3os.run.handover import TYPE, RunTask, payload_of
+from b3os.run.queued import TYPE, RunTask, payload_of
 from bench.report import Gate, medians, remark
 
 TASKS = 4000

@@ -9,7 +9,7 @@ from b3os.handover import Started, hand_over
 from b3os.ids import RUN, new_id
 from b3os.run.again import check_start, check_version, kept
 from b3os.run.frontier import Head
-from b3os.run.handover import RunTask
+from b3os.run.queued import RunTask
 from b3os.run.transitions import NODE_FINAL
 from b3os.run.why import Facts, Why
 from b3os.run.why import why as answer

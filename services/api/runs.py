@@ -10,7 +10,7 @@ from b3os.errors import BadInput, InvalidDefinition, NotFound
 from b3os.handover import Started, hand_over
 from b3os.ids import RUN, is_run_id, new_id
 from b3os.run.frontier import head_of, open_nodes
-from b3os.run.handover import RunTask
+from b3os.run.queued import RunTask
 from b3os.run.records import NodeRecord, execution_state
 from b3os.run.times import rfc3339
 from b3os.run.transitions import RUN_FINAL

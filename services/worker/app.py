@@ -24,7 +24,7 @@ from b3os.net.http import GuardedClient
 from b3os.queue.broker import Broker
 from b3os.queue.servers import Register, Server
 from b3os.run.builtins.catalog import BUILTINS
-from b3os.run.handover import RunTask
+from b3os.run.queued import RunTask
 from b3os.sandbox.pool import SandboxPool
 from b3os.settings import Settings
 from b3os.store.pool import Pool

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from b3os.errors import TooMany
 from b3os.handover import task_of
 from b3os.queue.task import Task
-from b3os.run.handover import RunTask
+from b3os.run.queued import RunTask
 from b3os.store.sweep import Ready
 from services.worker.ports import EngineStore, Queue
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from b3os.errors import BadInput
 from b3os.queue.task import Task
-from b3os.run.handover import TYPE, RunTask, read_payload
+from b3os.run.queued import TYPE, RunTask, read_payload
 from b3os.store.runs import Claim, RunRow
 from services.worker.hands import Hands
 from services.worker.ports import FAILURES, EngineStore, Queue

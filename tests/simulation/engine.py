@@ -11,7 +11,7 @@ import msgspec
 
 from b3os.handover import Started, hand_over, started_by
 from b3os.ids import receipt_key, run_id_for
-from b3os.run.handover import RunTask
+from b3os.run.queued import RunTask
 from b3os.store.admission import Limit, Proposal
 from b3os.store.triggers import TriggerRow
 from services.master.admit import Admitter
