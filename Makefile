@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CORES := $(wildcard b3os/_speedups/*.pyx b3os/_speedups/*.pxi b3os/_speedups/*.pxd)
 
-.PHONY: up setup test examples debug-test lint bench bench-quick clean demo-chain lock
+.PHONY: up setup test examples debug-test lint bench bench-quick clean demo-chain lock faults
 
 up: setup
 	@exec $(BIN)/b3os up $(ARGS)
@@ -46,6 +46,10 @@ debug-test: setup
 	@cp -r b3os services demo migrations bench tests setup.py pyproject.toml README.md build/debug/ && rm -f build/debug/b3os/_speedups/*.so
 	cd build/debug && B3OS_DEBUG_BUILD=1 $(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace
 	cd build/debug && $(CURDIR)/$(BIN)/python -m pytest -q tests/speedups
+
+# Every fault scenario, on real processes; `make test` has the short ones.
+faults: setup
+	$(BIN)/python -m pytest -q tests/faults -m "long or not long" --durations=20
 
 bench: setup
 	$(BIN)/python -m bench

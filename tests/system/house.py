@@ -35,42 +35,14 @@ def until(read: Callable[[], Any], limit_s: float = 30.0, what: str = "") -> Any
     raise AssertionError(f"not within {limit_s} s: {what or read}")
 
 
-class House:
-    """A running B3OS and the key of its bootstrapped organization."""
+class Client:
+    """Calls a running B3OS with the key of its bootstrapped organization."""
 
-    def __init__(self, data_dir: Path, *options: str, **environ: str) -> None:
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.log = data_dir.parent / "up.log"
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "b3os.cli",
-                    "up",
-                    "--port",
-                    str(self.port),
-                    "--data-dir",
-                    str(data_dir),
-                    *options,
-                ],
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env={**os.environ, **environ},
-                text=True,
-            )
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
         self.key = ""
         self.org_id = ""
-        self.metrics_port = 0
-
-    def await_ready(self) -> None:
-        """Read stdout up to the ready line."""
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if line.startswith("ready "):
-                return
-        raise AssertionError(f"b3os up ended with {self.process.wait()}: {self.log.read_text()[-4000:]}")
 
     def bootstrap(self) -> None:
         """Make the organization and keep its key."""
@@ -131,6 +103,41 @@ class House:
         with urllib.request.urlopen(request, timeout=60) as response:
             lines = response.read().decode().split("\n")
         return [json.loads(line[5:]) for line in lines if line.startswith("data:")]
+
+
+class House(Client):
+    """A running B3OS, started by `b3os up`."""
+
+    def __init__(self, data_dir: Path, *options: str, **environ: str) -> None:
+        super().__init__(free_port())
+        self.log = data_dir.parent / "up.log"
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "b3os.cli",
+                    "up",
+                    "--port",
+                    str(self.port),
+                    "--data-dir",
+                    str(data_dir),
+                    *options,
+                ],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env={**os.environ, **environ},
+                text=True,
+            )
+        self.metrics_port = 0
+
+    def await_ready(self) -> None:
+        """Read stdout up to the ready line."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.startswith("ready "):
+                return
+        raise AssertionError(f"b3os up ended with {self.process.wait()}: {self.log.read_text()[-4000:]}")
 
     def children(self) -> list[int]:
         """Process ids of everything that the supervisor started, directly or not."""
