@@ -68,8 +68,8 @@ def test_r23_a_worker_whose_clock_is_wrong_changes_nothing(grow: Grow, offset_s:
     accepted = send(plant, workflow, range(60))
     await_end(plant, workflow)
     await_end(plant, naps)
-    check(plant, workflow, accepted.values())
-    check(plant, naps, slept.values())
+    check(plant, workflow, accepted.values(), clocks_agree=False)
+    check(plant, naps, slept.values(), clocks_agree=False)
     took = "select min(finished_at - started_at) as least, max(finished_at - started_at) as most from runs"
     row = plant.ask(f"{took} where id = any($1)", list(slept.values()))[0]
     assert row["least"].total_seconds() >= 3.0, "no timer fires early"
