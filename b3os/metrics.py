@@ -72,6 +72,7 @@ COMMIT_ROWS = Histogram(
 DELIVERIES = Counter("b3os_deliveries", "Attempts to deliver a webhook by what became of it", ["status"])
 
 ACTIONS = Counter("b3os_actions", "Actions executed, by type and error code (empty: success)", ["type", "code"])
+ACTION_REPEATS = Counter("b3os_action_repeats", "Calls of actions made again because nobody answered")
 ACTION_SECONDS = Histogram("b3os_action_seconds", "Time of one action", ["provider"], buckets=LATENCY_BUCKETS_S)
 UPKEEP = Counter("b3os_upkeep", "Partitions made and dropped, rows removed by upkeep", ["what"])
 HEALTH = Gauge("b3os_health", "Last verdict of a probe: 1 healthy, 0 not", ["probe"])

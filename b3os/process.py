@@ -10,7 +10,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import uvloop
@@ -28,7 +28,7 @@ BACKLOG = 2048
 BACKPRESSURE = 20_000
 #: Streams get this long to send their last event after the stop signal.
 DRAIN_S = 0.05
-#: Requests still running this long after the stop signal are cut.
+#: Requests still running this long after the stop signal, and after what `drain` waits for, are cut.
 STOP_TIMEOUT_S = 5.0
 
 
@@ -77,9 +77,19 @@ def tell_ready(fd: int) -> None:
 
 
 async def serve_asgi(
-    app: Any, host: str, port: int, stop: asyncio.Event, *, on_ready: Callable[[], None] | None = None
+    app: Any,
+    host: str,
+    port: int,
+    stop: asyncio.Event,
+    *,
+    on_ready: Callable[[], None] | None = None,
+    drain: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
-    """Serve an ASGI app (no lifespan) until `stop` is set; `on_ready` is called once the port accepts."""
+    """Serve an ASGI app (no lifespan) until `stop` is set; `on_ready` is called once the port accepts.
+
+    Then nothing new is accepted, idle connections are closed and answers say `connection: close`. `drain` is called
+    when that has begun; when it returns, every request has been answered or soon will be.
+    """
     server = Server(
         app,
         address=host,
@@ -101,6 +111,8 @@ async def serve_asgi(
         if not serving.done():
             await asyncio.sleep(DRAIN_S)
             server.stop()  # type: ignore[no-untyped-call]  # granian leaves it unannotated
+            if drain is not None:
+                await drain()
             await asyncio.wait({serving}, timeout=STOP_TIMEOUT_S)
             serving.cancel()
     if serving.done() and not serving.cancelled():

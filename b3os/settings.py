@@ -54,7 +54,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("keep_health_days", "B3OS_KEEP_HEALTH_DAYS", "days that results of health checks are kept"),
     Setting("keep_audit_days", "B3OS_KEEP_AUDIT_DAYS", "days that the audit trail of API requests is kept"),
     Setting("queue_limit", "B3OS_QUEUE_LIMIT", "tasks that may wait in one lane of the queue; then it answers busy"),
-    Setting("grace_s", "B3OS_GRACE_S", "seconds that a stopping worker gives to runs in hand; then others go on"),
+    Setting(
+        "grace_s",
+        "B3OS_GRACE_S",
+        "seconds that a stopping worker gives to its runs, an actions process to its calls; then others go on",
+    ),
     Setting("keep_prices_days", "B3OS_KEEP_PRICES_DAYS", "days that ticks of the price feed are kept"),
     Setting("stork_url", "B3OS_STORK_URL", "WebSocket of the Stork price oracle (EVM-signed prices)"),
     Setting(

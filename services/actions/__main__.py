@@ -35,7 +35,10 @@ async def main(stop: asyncio.Event) -> None:
         internal_key=settings.internal_key,
     )
     try:
-        await serve_asgi(app, "127.0.0.1", settings.actions_port, stop, on_ready=lambda: tell_ready(settings.ready_fd))
+        await serve_asgi(
+            app, "127.0.0.1", settings.actions_port, stop,
+            on_ready=lambda: tell_ready(settings.ready_fd), drain=lambda: app.drain(settings.grace_s),
+        )  # fmt: skip
     finally:
         await http.close()
         await nodes.close()

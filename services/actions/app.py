@@ -8,14 +8,17 @@ import msgspec
 from b3os import metrics
 from b3os.actions.catalog import Catalog
 from b3os.actions.execute import execute
-from b3os.actions.spec import ActionContext, Chains
+from b3os.actions.spec import ActionContext, Chains, Operation
 from b3os.actions.upstreams import Upstreams
 from b3os.chain.signer import Signer
 from b3os.errors import B3osError, BadInput, NotFound, TooLarge, Unauthenticated
 from b3os.logs import bind
 from b3os.net.http import GuardedClient
+from services.actions.calls import Calls, Done, Key
 
 BODY_LIMIT = 4 * 1024 * 1024
+
+encode = msgspec.json.encode
 
 
 class Call(msgspec.Struct, frozen=True, rename="camel"):
@@ -50,6 +53,11 @@ class ActionsApp:
         self._chains = chains
         self._signer = signer
         self._key = internal_key.encode()
+        self._calls = Calls()
+
+    async def drain(self, grace_s: float) -> None:
+        """Let the calls in hand end, at most so long; what is late is answered 503, to be asked of another process."""
+        await self._calls.drain(grace_s)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request."""
@@ -59,12 +67,12 @@ class ActionsApp:
             answer = await self._answer(scope, receive)
             await respond(send, 200, answer)
         except B3osError as error:
-            await respond(send, error.status, {"code": error.code, "message": error.message})
+            await respond(send, error.status, encode({"code": error.code, "message": error.message}))
 
-    async def _answer(self, scope: Any, receive: Any) -> Any:
+    async def _answer(self, scope: Any, receive: Any) -> bytes:
         route = (scope["method"], scope["path"])
         if route == ("GET", "/healthz"):
-            return {"status": "ok"}
+            return encode({"status": "ok"})
         if route != ("POST", "/execute"):
             raise NotFound("POST /execute is what there is")
         given = dict(scope["headers"]).get(b"x-internal-key", b"")
@@ -75,6 +83,11 @@ class ActionsApp:
         except msgspec.DecodeError as error:
             raise BadInput(f"the body is not an execute call: {error}") from error
         bind(org=call.org_id, workflow=call.workflow_id, run=call.run_id, node=call.node_id)
+        return await self._calls.answer(
+            Key(call.org_id, call.type, call.idempotency_key), lambda: self._carry_out(call)
+        )
+
+    async def _carry_out(self, call: Call) -> Done:
         context = ActionContext(
             http=self._http,
             org_id=call.org_id,
@@ -88,7 +101,8 @@ class ActionsApp:
         )
         result = await execute(self._catalog, call.type, call.inputs, context)
         metrics.ACTIONS.labels(call.type, (result.get("error") or {}).get("code", "")).inc()
-        return result
+        is_write = self._catalog.get(call.type).operation is Operation.WRITE
+        return Done(encode(result), is_effect=is_write and result["success"])
 
 
 async def read(receive: Any) -> bytes:
@@ -103,9 +117,8 @@ async def read(receive: Any) -> bytes:
             return bytes(body)
 
 
-async def respond(send: Any, status: int, body: Any) -> None:
+async def respond(send: Any, status: int, data: bytes) -> None:
     """Send one JSON answer."""
-    data = msgspec.json.encode(body)
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(data)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": data})
