@@ -1,7 +1,7 @@
 """Every error of B3OS, as one tree.
 
     B3osError
-    ├── BadInput             400  the caller's fault; do not retry unchanged
+    ├── BadInput             400  the caller's fault; do not retry unchanged (422: a key that was used for another body)
     │   ├── InvalidDefinition     a definition with its list of problems
     │   └── ExpressionError       a template that cannot be parsed or resolved
     ├── Unauthenticated      401

@@ -24,7 +24,7 @@ from b3os.detect.webhooks import (
     parse_webhook,
     read_call,
 )
-from b3os.errors import BadInput, NotFound, Unauthenticated
+from b3os.errors import B3osError, BadInput, NotFound, Unauthenticated
 from b3os.ids import RUN, new_id, receipt_key
 from b3os.inbound.admission import Admission
 from b3os.inbound.keep import REFUSED, Keeper
@@ -38,7 +38,7 @@ from b3os.store.webhooks import Target
 
 SOURCE = "webhook"
 KEY_LIMIT = 255
-BAD_BODY, BAD_KEY, BAD_PROVIDER, NOT_KEPT = 400433, 400434, 400436, 400435
+BAD_BODY, BAD_KEY, BAD_PROVIDER, NOT_KEPT, OTHER_BODY = 400433, 400434, 400436, 400435, 422000
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -61,11 +61,15 @@ class Fired(msgspec.Struct, frozen=True):
 
 
 class _Checked(msgspec.Struct, frozen=True):
-    """A call whose signature holds: for which trigger, and what makes it the same call again."""
+    """A call whose signature holds: for which trigger, and what makes it the same call again.
+
+    `key` is the Idempotency-Key, where that is what does.
+    """
 
     target: Target
     watch: WebhookWatch
     identity: str
+    key: str = ""
 
 
 class Inbox:
@@ -152,9 +156,12 @@ class Inbox:
                 refused = refused or error
                 last = target
         assert refused is not None
-        metrics.WEBHOOKS.labels(REFUSED).inc()
-        self._keeper.keep(last, call.headers, call.body, status=REFUSED, reason=refused.message, run_id=None)
+        self._refuse(last, call, refused)
         raise refused
+
+    def _refuse(self, target: Target, call: Call, why: B3osError) -> None:
+        metrics.WEBHOOKS.labels(REFUSED).inc()
+        self._keeper.keep(target, call.headers, call.body, status=REFUSED, reason=why.message, run_id=None)
 
     async def _verify(self, target: Target, call: Call) -> _Checked:
         watch = parse_webhook(target.type, target.payload)
@@ -162,7 +169,7 @@ class Inbox:
             key = call.headers.get("idempotency-key", "")
             if len(key) > KEY_LIMIT:
                 raise BadInput(f"Idempotency-Key has at most {KEY_LIMIT} characters", code=BAD_KEY)
-            return _Checked(target, watch, f"webhook:{key or new_id('req')}")
+            return _Checked(target, watch, f"webhook:{key or new_id('req')}", key)
         secret = watch.secret or await self._secret(target.org_id, watch.connector_id)
         identity = verify(watch.scheme, Signed(call.headers, call.body, secret, self._now_ms() / 1000))
         return _Checked(target, watch, f"{watch.scheme}:{identity}")
@@ -184,7 +191,11 @@ class Inbox:
         if occurrence is None:
             fired = Fired(None, "skipped", "the event is none that this trigger listens to")
         else:
-            fired = await self._admit(checked, occurrence, body, call.headers, is_replay=is_replay)
+            try:
+                fired = await self._admit(checked, occurrence, body, call.headers, is_replay=is_replay)
+            except BadInput as error:
+                self._refuse(checked.target, call, error)
+                raise
         metrics.WEBHOOKS.labels(fired.status).inc()
         if not is_replay:
             self._keeper.keep(
@@ -217,8 +228,19 @@ class Inbox:
             now_ms=at,
         )
         outcome = await self._admission.admit(proposal)
+        if outcome.status == "duplicate" and checked.key and not occurrence.identity:
+            await self._check_repeat(checked, outcome.run_id, body)
         known = outcome.run_id or None if outcome.status in ("accepted", "duplicate") else None
         return Fired(known, outcome.status)
+
+    async def _check_repeat(self, checked: _Checked, run_id: str, body: Any) -> None:
+        """Raise BadInput for another body under a key that made a run: it is another event, and must not be lost."""
+        if await store.has_other_body(self._pool, checked.target.org_id, run_id, body):
+            raise BadInput(
+                f"Idempotency-Key {checked.key!r} made run {run_id} of another body: send that body again, "
+                "or this one with a new key",
+                code=OTHER_BODY,
+            )
 
 
 def _is_signed(target: Target) -> bool:

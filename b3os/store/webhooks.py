@@ -50,6 +50,11 @@ async def targets_of_secret(db: Db, secret: str) -> list[Target]:
     return [Target(*row.values()) for row in await db.fetch(_SQL["by_secret"], secret)]
 
 
+async def has_other_body(db: Db, org_id: str, run_id: str, body: Any) -> bool:
+    """Say whether a run is there and was triggered by another body."""
+    return bool(await db.fetchval(_SQL["has_other_body"], org_id, run_id, {"body": body}))
+
+
 async def targets_of_workflow(db: Db, org_id: str, workflow_id: str) -> list[Target]:
     """Return the trigger nodes of a workflow's live version."""
     return [Target(*row.values()) for row in await db.fetch(_SQL["of_workflow"], org_id, workflow_id)]

@@ -163,8 +163,8 @@ async def test_filters_of_a_provider_trigger(sender: Sender, service: str, paylo
 async def test_an_idempotency_key_makes_a_repeat_harmless_and_its_length_is_bounded(sender: Sender) -> None:
     _, made = await sender.publish("webhook")
     path, headers = f"/v1/webhooks/{made['data']['triggerSecret']}", {"idempotency-key": "k"}
-    _, first = await sender.send(path, b'{"a":1}', headers)
-    _, again = await sender.send(path, b'{"a":2}', headers)
+    _, first = await sender.send(path, b'{"a":1,"b":[null]}', headers)
+    _, again = await sender.send(path, b'{"b": [null], "a": 1.0}', headers)
     assert (again["data"]["status"], again["data"]["runId"]) == ("duplicate", first["data"]["runId"])
     assert (await sender.send(path, b"{}", {"idempotency-key": "k" * 256}))[1]["code"] == 400434
     form = {"content-type": "application/x-www-form-urlencoded"}
@@ -172,6 +172,19 @@ async def test_an_idempotency_key_makes_a_repeat_harmless_and_its_length_is_boun
     assert (await sender.run(answer["data"]["runId"]))["body"] == {"a": "1", "b": "x y"}
     for garbage in (b"{", b"NaN", b"[" * 100_000, b'{"a":"\xff"}'):
         assert (await sender.send(path, garbage))[1]["code"] == 400433
+
+
+@pytest.mark.parametrize("bodies", [(b'{"a":1}', b'{"a":true}'), (b"null", b"{}"), (b"[]", b"null"), (b"", b"0")])
+async def test_a_key_that_comes_with_another_body_is_refused(sender: Sender, bodies: tuple[bytes, bytes]) -> None:
+    _, made = await sender.publish("webhook")
+    path, headers = f"/v1/webhooks/{made['data']['triggerSecret']}", {"idempotency-key": "k"}
+    _, first = await sender.send(path, bodies[0], headers)
+    status, answer = await sender.send(path, bodies[1], headers)
+    assert (status, answer["code"]) == (422, 422000)
+    assert first["data"]["runId"] in answer["message"]
+    _, again = await sender.send(path, bodies[0], headers)
+    assert again["data"] == {"runId": first["data"]["runId"], "status": "duplicate"}
+    assert sorted(call["status"] for call in await sender.calls(made["data"])) == ["accepted", "duplicate", "refused"]
 
 
 async def test_slack_is_answered_its_challenge_only_when_it_signed_it(sender: Sender) -> None:

@@ -35,6 +35,10 @@ where org_id = $1 and workflow_id = $2 order by id desc limit $3 offset $4;
 -- name: get_call
 select org_id, id, workflow_id, node_id, received_at, status, reason, run_id, headers, body, size from webhook_calls
 where org_id = $1 and workflow_id = $2 and id = $3;
+-- name: has_other_body
+-- Equal as JSON: neither spaces nor the order of members count.
+select exists (select 1 from runs where org_id = $1 and id = $2
+    and trigger_result -> 'body' is distinct from $3::jsonb -> 'body');
 -- name: rotate
 update workflows set old_secret = case when $4::float8 > 0 then trigger_secret end,
     old_secret_until = case when $4 > 0 then now() + make_interval(secs => $4) end,
