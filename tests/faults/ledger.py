@@ -41,6 +41,11 @@ class Ledger:
         port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
         self.url = f"http://127.0.0.1:{port}"
 
+    def begin_anew(self) -> None:
+        """Forget what was called, and hold again; for the next test."""
+        self._file.unlink(missing_ok=True)
+        self._loop.call_soon_threadsafe(self._released.clear)
+
     async def stop(self) -> None:
         """Close."""
         self._released.set()

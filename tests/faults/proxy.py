@@ -24,6 +24,10 @@ class Proxy:
         self._pumps: set[asyncio.Task[None]] = set()
         self._open = {True: asyncio.Event(), False: asyncio.Event()}
         self._is_cut = False
+        #: Whether a test ever did something to it.
+        self.was_touched = False
+        #: Reads of what comes from the client: round trips, of one that awaits each answer.
+        self.trips = 0
         self._strike: tuple[Moment, Callable[[], None], bool] | None = None
         for way in self._open.values():
             way.set()
@@ -46,11 +50,12 @@ class Proxy:
 
     def cut(self) -> None:
         """Close every connection, and each new one at once."""
-        self._is_cut = True
+        self._is_cut = self.was_touched = True
         self._loop.call_soon_threadsafe(self._close_all)
 
     def hold(self, *, up: bool = True, down: bool = True) -> None:
         """Pass nothing on in these directions, and close nothing: a black hole."""
+        self.was_touched = True
         for way, wanted in ((True, up), (False, down)):
             if wanted:
                 self._loop.call_soon_threadsafe(self._open[way].clear)
@@ -63,6 +68,7 @@ class Proxy:
 
     def strike(self, moment: Moment, act: Callable[[], None], *, passes: bool = False) -> None:
         """At the first bytes for which `moment` is true, call `act`; before they are passed on, or just after."""
+        self.was_touched = True
         self._strike = (moment, act, passes)
 
     def _close_all(self) -> None:
@@ -90,6 +96,7 @@ class Proxy:
     async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, up: bool) -> None:
         with contextlib.suppress(OSError):
             while data := await source.read(1 << 16):
+                self.trips += up
                 await self._open[up].wait()
                 struck = self._strike if self._strike and self._strike[0](up, data) else None
                 if struck:

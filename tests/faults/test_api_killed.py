@@ -34,6 +34,8 @@ def test_r04_the_api_dies_while_it_accepts_and_every_call_is_repeated(grow: Grow
     check(plant, workflow, accepted.values())
     check_once(plant, "/one", "/two", count=count)
     assert send(plant, workflow, range(count)) == accepted, "the same key is answered by the same run"
+    with pytest.raises(AssertionError, match="422000"):
+        plant.call("POST", f"/v1/webhooks/{workflow['triggerSecret']}", {"n": -1}, {"idempotency-key": "n-0"})
     check(plant, workflow, accepted.values())
 
 

@@ -6,6 +6,7 @@ import signal
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from demo import chain as demo
 from tests.faults.conftest import Grow
 from tests.faults.plant import Plant
 from tests.faults.verdict import await_end, check, check_once
-from tests.faults.workload import five_nodes, log, send
+from tests.faults.workload import effect, five_nodes, log, publish, send
 from tests.system.house import until
 
 pytestmark = pytest.mark.timeout(300)
@@ -105,36 +106,68 @@ def test_r10_a_call_to_a_silent_database_ends_by_its_deadline(grow: Grow) -> Non
     assert failed.value.code == 503
 
 
-def test_r14_the_answer_to_a_payment_is_lost_and_it_is_paid_once(grow: Grow) -> None:
+def test_r14_the_answer_of_an_effect_is_lost_and_it_is_done_once(grow: Grow) -> None:
+    plant = grow("worker")
+    workflow = publish(plant, {"one": effect(plant, "/one")}, "one")
+    lost = lose_an_answer(plant, lambda: None)
+    accepted = send(plant, workflow, [0])
+    await_end(plant, workflow)
+    assert lost, "an answer was on its way"
+    check(plant, workflow, accepted.values())
+    check_once(plant, "/one", count=1)
+
+
+@pytest.fixture
+def local_chain() -> Iterator[str]:
+    """A chain of its own."""
     port = free_port()
-    anvil, url = demo.start(port), f"http://127.0.0.1:{port}"
-    try:
-        chains = f'[{{"id":31337,"name":"local","rpcUrls":["{url}"],"confirmations":0}}]'
-        plant = grow("worker", B3OS_CHAINS=chains)
-        owner, friend = demo.call(url, "eth_accounts")[:2]
-        payment = {"recipientAddress": friend, "amount": "12345", "chainId": 31337}
-        pay = {"type": "send-native-token", "payload": payment, "connector": {"type": "wallet"}, "children": [],
-               "maxRetries": 3}  # fmt: skip
-        workflow = plant.publish("pay", {"nodes": {"root": {"type": "manual", "payload": {}, "children": ["pay"]},
-                                                   "pay": pay}})  # fmt: skip
+    anvil = demo.start(port)
+    yield f"http://127.0.0.1:{port}"
+    anvil.terminate()
+    anvil.wait()
 
-        def run() -> dict[str, Any]:
-            return plant.finished_run(plant.call("POST", f"/v1/workflows/{workflow['id']}/run", {})["data"]["runId"])
 
-        wallet = re.search("0x[0-9a-fA-F]{40}", str(plant.follow(run()["id"])))
-        assert wallet, "the error names the account that needs coins"
-        funds = {"from": owner, "to": wallet[0], "value": hex(10**18)}
-        demo.receipt(url, demo.call(url, "eth_sendTransaction", funds))
-        before = int(demo.call(url, "eth_getBalance", friend, "latest"), 16)
-        link = plant.processes[-1].links["actions"]
-        lost: list[float] = []
-        link.strike(lambda up, data: not up and b"HTTP/1.1 200" in data, lambda: lost.append(time.monotonic()))
-        done = run()
-        assert lost, "an answer was on its way"
+def test_r14_the_answer_to_a_payment_is_lost_and_it_is_paid_once(grow: Grow, local_chain: str) -> None:
+    """Lost on its way first, and then with the process that paid."""
+    url = local_chain
+    plant = grow("worker", B3OS_CHAINS=f'[{{"id":31337,"name":"local","rpcUrls":["{url}"],"confirmations":0}}]')
+    owner, friend = demo.call(url, "eth_accounts")[:2]
+    payment = {"recipientAddress": friend, "amount": "12345", "chainId": 31337}
+    pay = {"type": "send-native-token", "payload": payment, "connector": {"type": "wallet"}, "children": []}
+    root = {"type": "manual", "payload": {}, "children": ["pay"]}
+    workflow = plant.publish("pay", {"nodes": {"root": root, "pay": pay}})
+
+    def start() -> str:
+        return str(plant.call("POST", f"/v1/workflows/{workflow['id']}/run", {})["data"]["runId"])
+
+    wallet = re.search("0x[0-9a-fA-F]{40}", str(plant.follow(start())))
+    assert wallet, "the error names the account that needs coins"
+    funds = {"from": owner, "to": wallet[0], "value": hex(10**18)}
+    demo.receipt(url, demo.call(url, "eth_sendTransaction", funds))
+    before = int(demo.call(url, "eth_getBalance", friend, "latest"), 16)
+    actions = plant.processes[1]
+    for payments, strike in enumerate((lambda: None, actions.kill), 1):
+        lost = lose_an_answer(plant, strike)
+        run_id = start()
+        until(lambda lost=lost: lost, what="an answer on its way")
+        if strike == actions.kill:
+            plant.start("actions")
+        done = plant.finished_run(run_id)
         assert done["status"] == "success", done["executionState"]
-        assert int(demo.call(url, "eth_getBalance", friend, "latest"), 16) - before == 12345, "I4: paid once"
+        paid = int(demo.call(url, "eth_getBalance", friend, "latest"), 16) - before
+        assert paid == 12345 * payments, "I4: paid once"
         sql = "select attempt from node_runs where run_id = $1 and node_id = 'pay' and final"
-        assert plant.ask(sql, done["id"])[0]["attempt"] == 2, "asked again under the same key"
-    finally:
-        anvil.terminate()
-        anvil.wait()
+        assert plant.ask(sql, run_id)[0]["attempt"] == 1, "asked again under the same key, and no retry burnt"
+
+
+def lose_an_answer(plant: Plant, act: Callable[[], None]) -> list[None]:
+    """Hang up on the worker before the next answer of an action, and call `act` then; the result tells that it was."""
+    lost: list[None] = []
+
+    def lose() -> None:
+        act()
+        lost.append(None)
+
+    link = next(process for process in plant.processes if process.name == "worker").links["actions"]
+    link.strike(lambda up, data: not up and b"HTTP/1.1 200" in data, lose)
+    return lost
