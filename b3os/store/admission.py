@@ -78,14 +78,12 @@ async def accept(
         first.setdefault((proposal.org_id, proposal.receipt), index)
     unique = [proposals[index] for index in first.values()]
     starting = [proposal for proposal in unique if proposal.wait is None]
-    if cursor is None and also is None and then is None and len(starting) == len(unique):
-        return _in_order(proposals, first, _by_key(starting, await _decide_each(pool, starting)))
     async with transaction(pool) as db:
         if cursor is not None:
             await write_cursor(db, *cursor)
         if also is not None:
             await also(db)
-        decided = _by_key(starting, await _settle(db, starting, await _open(db, starting)))
+        decided = _by_key(starting, await _settle(db, starting, await open_runs(db, starting)))
         decided |= await _resume(db, [proposal for proposal in unique if proposal.wait is not None])
         told = _in_order(proposals, first, decided)
         if then is not None:
@@ -136,17 +134,11 @@ def _columns(proposals: Sequence[Proposal]) -> list[list[Any]]:
     ]
 
 
-async def _decide_each(pool: Pool, proposals: list[Proposal]) -> list[Outcome]:
-    """Decide events that belong to no step of a source: one statement is its own transaction for nearly all."""
-    outcomes = await _open(pool, proposals)
-    if all(outcome.status not in UNSETTLED for outcome in outcomes):
-        return outcomes
-    async with transaction(pool) as db:
-        return await _settle(db, proposals, outcomes)
+async def open_runs(db: Db, proposals: Sequence[Proposal]) -> list[Outcome]:
+    """Start the runs of workflows without limits, in one statement; no receipt may come twice among the proposals.
 
-
-async def _open(db: Db, proposals: list[Proposal]) -> list[Outcome]:
-    """Start the runs of workflows without limits."""
+    What has a status of UNSETTLED is as it was: `accept` decides it.
+    """
     rows = await db.fetch(_SQL["open"], *_columns(proposals)) if proposals else []
     return [Outcome(p.run_id, row["status"], row["is_queued"]) for p, row in zip(proposals, rows, strict=True)]
 

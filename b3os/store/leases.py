@@ -17,6 +17,12 @@ async def acquire(pool: Pool, name: str, owner: str, ttl_s: float) -> int | None
     return epoch
 
 
+async def acquire_free(pool: Pool, names: Iterable[str], owner: str, ttl_s: float) -> dict[str, int]:
+    """Take or keep all leases of these that no other owner holds, in one statement; returns their epochs."""
+    rows = await pool.fetch(_SQL["acquire_free"], sorted(names), owner, float(ttl_s))
+    return {row["name"]: row["epoch"] for row in rows}
+
+
 async def renew(
     pool: Pool, owner: str, names: Iterable[str], ttl_s: float, told: Sequence[Told] = ()
 ) -> set[str]:  # fmt: skip

@@ -205,7 +205,14 @@ async def commit(pool: Pool, batch: Sequence[RunCommit]) -> list[int | None]:
     for item in batch:
         key = (item.org_id, item.run_id)
         newest[key] = max(newest.get(key, item.epoch), item.epoch)
-    current = [item for item in batch if newest[item.org_id, item.run_id] == item.epoch]
+    # A first commit whose run has been claimed meanwhile is as stale as one of an older epoch.
+    claimed = {(item.org_id, item.run_id) for item in batch if item.claim is None}
+    current = [
+        item
+        for item in batch
+        if newest[item.org_id, item.run_id] == item.epoch
+        and (item.claim is None or (item.org_id, item.run_id) not in claimed)
+    ]
     if any(item.state or item.waits or item.variables is not None for item in current):
         async with transaction(pool) as db:
             owned = await _store(db, current)
@@ -215,10 +222,8 @@ async def commit(pool: Pool, batch: Sequence[RunCommit]) -> list[int | None]:
             await save_snapshots(db, {(c.org_id, c.run_id): c.variables for c in accepted if c.variables is not None})
     else:
         owned = await _store(pool, current)
-    return [
-        owned.get((item.org_id, item.run_id)) if newest[item.org_id, item.run_id] == item.epoch else None
-        for item in batch
-    ]
+    taken = {id(item) for item in current}
+    return [owned.get((item.org_id, item.run_id)) if id(item) in taken else None for item in batch]
 
 
 async def _store(db: Db, batch: Sequence[RunCommit]) -> dict[tuple[str, str], int]:

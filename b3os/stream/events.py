@@ -14,8 +14,10 @@ NAMES = (
 TERMINAL = frozenset({"run_completed", "run_failed", "run_cancelled"})
 
 
-class RunEvent(msgspec.Struct, frozen=True, kw_only=True):
+class RunEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One event; `seq` grows within a run and never repeats, `timestamp` is UTC milliseconds.
+
+    One that is told again, since the run changed hands, says so (`is_repeat`): a run's stream has it already.
 
     A passing event (`sub` over 0) is not stored: it has the number of the stored event before it, is told to live
     readers only, and its frame has no id.
@@ -34,6 +36,7 @@ class RunEvent(msgspec.Struct, frozen=True, kw_only=True):
     status: str | None = None
     result: Any = None
     error: Any = None
+    is_repeat: bool = False
 
 
 def encode_sse(event: RunEvent, *, is_resumable: bool = True) -> bytes:

@@ -82,7 +82,7 @@ class Publisher:
     def _for_watchers(self, events: Sequence[RunEvent]) -> dict[str, list[RunEvent]]:
         found: dict[str, list[RunEvent]] = {}
         for event in events:
-            if event.node_type not in self._untold:
+            if event.node_type not in self._untold and not event.is_repeat:
                 found.setdefault(event.org_id, []).append(msgspec.structs.replace(event, result=None))
         return found
 

@@ -81,6 +81,7 @@ class Watcher:
                 await self._serve(channels)
             except (RedisError, OSError) as error:
                 log.warning("channels are not heard", extra={"error": str(error)})
+                self._cut()
                 await asyncio.sleep(RETRY_S)
             finally:
                 with contextlib.suppress(RedisError, OSError):
@@ -108,8 +109,20 @@ class Watcher:
         for event in _decode(data):
             for reader in self._readers.get(event.org_id, ()):
                 if reader.full():
-                    with contextlib.suppress(asyncio.QueueEmpty):
-                        reader.get_nowait()
-                    reader.put_nowait(None)
+                    end(reader)
                 else:
                     reader.put_nowait(event)
+
+    def _cut(self) -> None:
+        """Tell every reader that something may be missing."""
+        self._ready.clear()
+        for readers in self._readers.values():
+            for reader in readers:
+                end(reader)
+
+
+def end(reader: Reader) -> None:
+    """Let a reader come back: it has missed something."""
+    if reader.full():
+        reader.get_nowait()
+    reader.put_nowait(None)

@@ -29,14 +29,13 @@ OUT_OF_BOUNDS, NOT_OF_A_CHAIN = 400437, 400438
 async def test(house: House, request: Request) -> Any:
     """POST /v1/triggers/{type}/test"""
     kind, payload = _asked(request)
-    if payload:  # an empty one stands for the type's example
-        check_trigger(kind, payload, house.chains)
+    if payload:  # an empty one stands for the type's example; a rule of a calendar may have to be searched for a while
+        await asyncio.to_thread(check_trigger, kind, payload, house.chains)
     if kind in EVM_TYPES and payload:
         found = await _latest(house, request, kind, payload)
         if found is not None:
             return found
     now_ms = time.time_ns() // 1_000_000
-    # A rule of a calendar may have to be searched for a while.
     return await asyncio.to_thread(sample_result, kind, payload, now_s=now_ms // 1000, triggered_at=rfc3339(now_ms))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from b3os import metrics
-from b3os.errors import BadInput, TooMany
+from b3os.errors import BadInput, TooMany, Unavailable
 from b3os.store import workflows
 from b3os.store.pool import as_org
 from b3os.stream.events import TERMINAL, RunEvent, encode_sse
@@ -18,6 +18,8 @@ from services.api.streams import HEADERS, HEARTBEAT_S, client_left, send_frame
 from services.api.wire import Request
 
 WORKFLOWS_LIMIT = 24
+#: A channel that is not heard by then cannot be: the ops Redis does not answer.
+HEARING_S = 5.0
 RUN_ENDS = TERMINAL | {"run_started"}
 
 
@@ -54,7 +56,9 @@ async def _watch(house: House, request: Request, receive: Any, send: Any, wanted
     hearing: asyncio.Future[Any] = asyncio.ensure_future(house.watcher.ready())
     metrics.SSE_STREAMS.inc()
     try:
-        await asyncio.wait({hearing, left, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({hearing, left, stopping}, timeout=HEARING_S, return_when=asyncio.FIRST_COMPLETED)
+        if not (hearing.done() or left.done()):
+            raise Unavailable("the events of runs cannot be heard now: try again shortly")
         # The answer begins once the channel is heard: who sees it misses nothing that happens from then on.
         await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
         await send_frame(send, b": watching\n\n")
@@ -80,5 +84,11 @@ async def _watch(house: House, request: Request, receive: Any, send: Any, wanted
             task.cancel()
         await asyncio.gather(left, stopping, upcoming, hearing, return_exceptions=True)
         await events.aclose()
-        with contextlib.suppress(OSError):
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        if hearing.done() and not hearing.cancelled():
+            await close(send)
+
+
+async def close(send: Any) -> None:
+    """End an answer that began."""
+    with contextlib.suppress(OSError):
+        await send({"type": "http.response.body", "body": b"", "more_body": False})

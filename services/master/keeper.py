@@ -74,10 +74,8 @@ class Keeper:
         for name in held - set(wanted):
             await leases.release(self._pool, name, self._owner)
         self._epochs = {name: epoch for name, epoch in self._epochs.items() if name in held and name in wanted}
-        for name in sorted(set(wanted) - set(self._epochs)):
-            epoch = await leases.acquire(self._pool, name, self._owner, LEASE_S)
-            if epoch is not None:
-                self._epochs[name] = epoch
+        if missing := set(wanted) - set(self._epochs):
+            self._epochs |= await leases.acquire_free(self._pool, missing, self._owner, LEASE_S)
         for name, task in self._following.items():
             if name not in self._epochs:
                 task.cancel()  # whatever it writes would be refused: let go of its connections now

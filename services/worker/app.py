@@ -53,7 +53,7 @@ class Engine:
 
     def __init__(
         self, *, store: EngineStore, queue: Queue, runner: Runner, commits: CommitGroup, owner: str, grace_s: float,
-        stop: asyncio.Event,
+        stop: asyncio.Event, concurrency: int = CONCURRENCY,
     ) -> None:  # fmt: skip
         self._store = store
         self._queue = queue
@@ -61,10 +61,10 @@ class Engine:
         self._owner = owner
         self._grace_s = grace_s
         self._stop = stop
-        self.hands = Hands(store, runner, owner=owner, limit=CONCURRENCY)
+        self.hands = Hands(store, runner, owner=owner, limit=concurrency)
         self.sweeper = Sweeper(store, queue, owner, asyncio.get_running_loop().time)
         self.taker = Taker(store, queue, self.sweeper, self.hands, owner=owner, lease_s=LEASE_S)
-        commits.tell_claims_to(self.taker.claimed)
+        commits.claims = self.taker
 
     async def serve(self) -> None:
         """Run until `stop`; leaves no lease behind."""
@@ -72,6 +72,7 @@ class Engine:
             committing = group.create_task(self._commits.serve())
             background = [
                 group.create_task(self._every(RENEW_S, self._renew)),
+                group.create_task(self._every(RENEW_S, self.taker.extend)),
                 group.create_task(self._every(SWEEP_S, self.sweeper.step)),
             ]
             await self.taker.take(self._stop)
@@ -79,10 +80,14 @@ class Engine:
             self._commits.close()
             await committing
             await end_all(background)
+        try:
+            await self.taker.finish()
+            await self.taker.give_back()
+        except FAILURES as error:
+            log.warning("tasks left to lapse", extra={"error": str(error)})
         await self._hand_back()
 
     async def _renew(self) -> None:
-        await self.taker.extend()
         ready = await self.hands.renew()
         if ready:
             log.warning("runs astray", extra={"count": len(ready)})
@@ -95,7 +100,6 @@ class Engine:
             if ready:
                 log.info("runs handed back", extra={"count": len(ready)})
                 await self._queue.restore([run_task(one) for one in ready])
-            await self.taker.give_back()
         except FAILURES as error:
             log.warning("leases left to lapse", extra={"error": str(error)})
 

@@ -25,8 +25,6 @@ BUSY, PACE_S = 4, 0.008
 BATCH_LIMIT = 500
 
 Store = Callable[[Sequence[RunCommit]], Awaitable[list[int | None]]]
-#: Hears of runs whose claim is decided, whoever has them.
-Claimed = Callable[[Sequence[str]], Awaitable[None]]
 Waiting = tuple[RunCommit, list[RunEvent], "asyncio.Future[None]"]
 
 
@@ -34,6 +32,13 @@ class Publishes(Protocol):
     """What appends events to their runs' streams."""
 
     async def publish(self, events: Sequence[RunEvent]) -> None: ...
+
+
+class Claims(Protocol):
+    """Who hears that a run's first commit decided who has it: at once, and then in time to tell others."""
+
+    def decided(self, run_id: str) -> None: ...
+    async def finish(self) -> None: ...
 
 
 class CommitGroup:
@@ -46,14 +51,10 @@ class CommitGroup:
         self._arrived = asyncio.Event()
         self._is_closing = False
         self._events: list[RunEvent] = []
-        self._claims: list[str] = []
         self._stored = asyncio.Event()
         self._is_over = False
-        self._tell_claimed: Claimed | None = None
-
-    def tell_claims_to(self, claimed: Claimed) -> None:
-        """Choose who hears of decided claims."""
-        self._tell_claimed = claimed
+        #: Set by who takes tasks.
+        self.claims: Claims | None = None
 
     async def add(self, item: RunCommit, events: list[RunEvent]) -> None:
         """Make one run's commit durable, then publish its events; raises StaleEpoch when the lease is lost."""
@@ -95,8 +96,8 @@ class CommitGroup:
             if shift is not None:
                 told = {record.seq + 1 for record in item.records}
                 self._events.extend(moved(event, shift) if event.seq in told else event for event in own)
-            if item.claim is not None:
-                self._claims.append(item.run_id)
+            if item.claim is not None and self.claims is not None:
+                self.claims.decided(item.run_id)
             if done.done():
                 continue
             if shift is not None:
@@ -106,20 +107,18 @@ class CommitGroup:
         self._stored.set()
 
     async def _tell(self) -> None:
-        while not self._is_over or self._events or self._claims:
+        while not self._is_over or self._events:
             await self._stored.wait()
             self._stored.clear()
             events, self._events = self._events, []
-            claims, self._claims = self._claims, []
             try:
+                if self.claims is not None:
+                    await self.claims.finish()
                 if events:
                     await self._publisher.publish(events)
-                if claims and self._tell_claimed is not None:
-                    await self._tell_claimed(claims)
             except (OSError, B3osError) as error:
-                # Events are a copy of what is stored: a reader resumes from Postgres. A task that is not finished is
-                # taken once more, and its run is found to be claimed.
-                log.warning("not told", extra={"events": len(events), "claims": len(claims), "error": str(error)})
+                # Events are a copy of what is stored: a reader resumes from Postgres.
+                log.warning("not told", extra={"events": len(events), "error": str(error)})
 
 
 def moved(event: RunEvent, shift: int) -> RunEvent:

@@ -46,6 +46,7 @@ class Hands:
         self._held: dict[str, Held] = {}
         #: Runs in hand that the database has called ours.
         self._ours: set[str] = set()
+        self._busy_at = float("-inf")
         #: Runs that the last renewal found to be ours, and not in hand.
         self._astray: set[str] = set()
         #: Set whenever a run leaves.
@@ -72,6 +73,7 @@ class Hands:
         older = self._held.get(row.id)
         if older is not None:
             older.going.cancel()
+        self._busy_at = asyncio.get_running_loop().time()
         work = Working(task.id, task.type, task.payload, task.lane, time.time_ns())
         going = asyncio.get_running_loop().create_task(self._go(row))
         self._held[row.id] = Held(row, work, going)
@@ -86,7 +88,10 @@ class Hands:
         A run that is not ours any more is stopped, since its next commit would be refused. What was started while the
         database answered is in neither list.
         """
-        if not self._held:
+        now = asyncio.get_running_loop().time()
+        if self._held:
+            self._busy_at = now
+        if now - self._busy_at > LEASE_S:
             return []  # the lease lapses, and all that is astray with it
         before, ours = dict(self._held), set(self._ours)
         kept = {run_id for _, run_id in await self._store.renew(self._owner, LEASE_S)}

@@ -9,7 +9,7 @@ import msgspec
 from asyncpg import Pool
 
 from b3os.auth.connectors import open_credential
-from b3os.errors import ActionFailed, B3osError, InvalidDefinition, StaleEpoch
+from b3os.errors import ActionFailed, B3osError, InvalidDefinition, NotFound, StaleEpoch
 from b3os.run.builtins.state import StateWrite
 from b3os.run.commands import CallAction, Command, FinishRun, Record, StartDeadline, StartTimer, WriteState
 from b3os.run.deadlines import call_too_long
@@ -85,6 +85,8 @@ class Runner:
             log.info("lease lost")
         except InvalidDefinition as error:
             await self._refuse(row, failure_of(error))
+        except NotFound as error:
+            await self._refuse(row, NodeError(code=str(error.code), message=error.message, category="config"))
         except Broken as error:
             log.exception("run cannot go on")
             await self._refuse(row, NodeError(code="500000", message=f"this is our fault and it is logged: {error}"))
@@ -127,7 +129,7 @@ class Runner:
             scheduler.apply(Recorded(record))
         if records:
             # What a timer, a callback or a dead owner stored is told again: events that are there already stay single.
-            told = node_events(row, records)
+            told = [msgspec.structs.replace(event, is_repeat=True) for event in node_events(row, records)]
             if has_resumed(records):
                 told.append(passing(row, "run_resumed", after=records[-1].seq + 1, sub=1, now_ms=now_ms()))
             return scheduler, applied(scheduler, Resume(now_ms())), told

@@ -45,6 +45,8 @@ class Taker:
         #: Tasks that wait for the claim of their runs, by run; those that were begun without one.
         self._claiming: dict[str, Task] = {}
         self._begun: dict[str, Task] = {}
+        #: Tasks whose runs are claimed, and that the queue still holds.
+        self._finished: list[Task] = []
         self._is_hungry = False
 
     async def take(self, stop: asyncio.Event) -> None:
@@ -74,11 +76,22 @@ class Taker:
             return self._is_hungry
         return False
 
-    async def claimed(self, run_ids: Sequence[str]) -> None:
-        """Finish the tasks of runs that were begun and are claimed now, by us or by another."""
-        tasks = [self._begun.pop(run_id) for run_id in run_ids if run_id in self._begun]
+    def decided(self, run_id: str) -> None:
+        """Note that a run that was begun is claimed now, by us or by another."""
+        task = self._begun.pop(run_id, None)
+        if task is not None:
+            self._finished.append(task)
+            self._hands.room_made.set()
+
+    async def finish(self) -> None:
+        """Finish the tasks whose runs are claimed; what the queue does not hear now is told the next time."""
+        tasks, self._finished = self._finished, []
         if tasks:
-            await self._queue.done(tasks)
+            try:
+                await self._queue.done(tasks)
+            except BaseException:
+                self._finished += tasks
+                raise
 
     async def extend(self) -> None:
         """Renew the leases of tasks whose runs are not yet claimed: the database may be slow.
@@ -94,6 +107,7 @@ class Taker:
         """Give back the tasks of runs that were begun, and left the hands unclaimed."""
         left = [self._begun.pop(run_id) for run_id in self._gone()]
         if left:
+            self._hands.room_made.set()
             await self._queue.requeue(left)
 
     def _gone(self) -> list[str]:
@@ -109,11 +123,11 @@ class Taker:
             await self._queue.retry(foreign, f"this worker does only {TYPE} tasks", FOREIGN_RETRY_S)
         wanted: dict[str, Task] = {}
         for task, run in await self._read(ours):
-            if run.trigger is None or self._hands.holds(run.run_id):
-                wanted[run.run_id] = task
-            else:
+            if run.trigger is not None and run.trigger_node and not self._hands.holds(run.run_id):
                 self._begun[run.run_id] = task
                 self._hands.start(begun(run, run.trigger, self._claim), task)
+            else:
+                wanted[run.run_id] = task
         if wanted:
             await self._claim_first(wanted)
 

@@ -25,7 +25,9 @@ async def pool(pg_url: str) -> AsyncIterator[Pool]:
 @pytest.fixture
 async def admission(pool: Pool, redis_url: str) -> AsyncIterator[Admission]:
     broker = Broker(redis_url)
-    yield Admission(pool, broker)
+    found = Admission(pool, broker)
+    yield found
+    await found.close()
     await broker.close()
 
 

@@ -84,6 +84,8 @@ class Simulation:
         self.loop = VirtualLoop(seed)
         self.world = World(self.loop, seed, window=4 if seed % 3 == 0 else 500, is_fenced=is_fenced)
         self.faults = faults
+        #: Runs that a worker holds at once; few, so that its hands are full now and then.
+        self.concurrency = 2 if seed % 4 == 0 else 200
         self.workers: list[Process] = []
         self.masters: list[Process] = []
         self.stops: dict[str, asyncio.Event] = {}
@@ -188,7 +190,7 @@ class Simulation:
         )
         engine = Engine(
             store=client, queue=self.world.broker(process), runner=runner, commits=commits, owner=process.name,
-            grace_s=1.0, stop=stop,
+            grace_s=1.0, stop=stop, concurrency=self.concurrency,
         )  # type: ignore[arg-type]  # fmt: skip
         self.stops[process.name] = stop
         await engine.serve()

@@ -3,7 +3,7 @@
 `is_fenced` off is the known bug that the simulation must find.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -367,6 +367,11 @@ class ModelStore:
         epoch += 0 if holder == owner and until > self.now() else 1
         self.leases[name] = (owner, epoch, self.now() + ttl_s)
         return epoch
+
+    def acquire_free(self, names: Iterable[str], owner: str, ttl_s: float) -> dict[str, int]:
+        """Take or keep the leases that no other holds."""
+        taken = {name: self.acquire(name, owner, ttl_s) for name in sorted(names)}
+        return {name: epoch for name, epoch in taken.items() if epoch is not None}
 
     def renew_leases(self, owner: str, names: Sequence[str], ttl_s: float, told: Sequence[object]) -> set[str]:
         """Extend leases that are still owned; nothing is decided by what is told of their sources."""

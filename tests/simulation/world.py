@@ -162,7 +162,7 @@ def seams(world: World) -> Iterator[None]:
     def wall_s() -> float:
         return world.wall_ns(WHO.get())() / 1e9
 
-    leases = SimpleNamespace(acquire=later("acquire"), renew=later("renew_leases"), release=later("release"))
+    leases = SimpleNamespace(acquire_free=later("acquire_free"), renew=later("renew_leases"), release=later("release"))
     engine = SimpleNamespace(**vars(real_runs))
     for name in ("load_records", "load_answers", "load_definition"):
         setattr(engine, name, later(name))

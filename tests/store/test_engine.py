@@ -136,6 +136,8 @@ async def test_stale_source_writes_nothing(pool: Pool) -> None:
     first = await leases.acquire(pool, "evm:1", "m1", 60)
     assert await leases.acquire(pool, "evm:1", "m2", 60) is None
     assert await leases.renew(pool, "m1", ["evm:1", "evm:2"], 60) == {"evm:1"}
+    assert await leases.acquire_free(pool, ["evm:1", "evm:3"], "m2", 60) == {"evm:3": 1}
+    assert await leases.acquire_free(pool, ["evm:1", "evm:3"], "m1", 60) == {"evm:1": first}
     await leases.release(pool, "evm:1", "m1")
     second = await leases.acquire(pool, "evm:1", "m2", 60)
     assert first is not None

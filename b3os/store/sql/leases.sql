@@ -5,6 +5,15 @@ on conflict (name) do update set owner = excluded.owner, until = excluded.until,
     epoch = l.epoch + case when l.owner = excluded.owner and l.until > now() then 0 else 1 end
 where l.owner = excluded.owner or l.until <= now()
 returning epoch;
+-- name: acquire_free
+-- What others hold is not even touched: a row that is locked to be looked at costs a commit.
+insert into leases as l (name, owner, epoch, until)
+select w.name, $2, 1, now() + make_interval(secs => $3) from unnest($1::text[]) w (name)
+where not exists (select 1 from leases o where o.name = w.name and o.owner <> $2 and o.until > now()) order by 1
+on conflict (name) do update set owner = excluded.owner, until = excluded.until,
+    epoch = l.epoch + case when l.owner = excluded.owner and l.until > now() then 0 else 1 end
+where l.owner = excluded.owner or l.until <= now()
+returning name, epoch;
 -- name: renew
 -- How the sources fare goes into the same commit: an idle master writes once for both.
 with told as (

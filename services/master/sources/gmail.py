@@ -308,9 +308,9 @@ class GmailSource:
         return self._mails[message]
 
     async def _whole(self, message: str) -> Whole | None:
-        """Return a message, read once for all that want it."""
+        """Return a message, read once for all that want it; the one before is let go, since they may be large."""
         if message not in self._fetched:
-            self._fetched[message] = await self._mailbox.message(message)
+            self._fetched = {message: await self._mailbox.message(message)}
         return self._fetched[message]
 
     def _watching(self) -> Iterable[Watching]:
