@@ -1,8 +1,7 @@
 """What every process of B3OS has in common: its event loop, stop signal, ready line and HTTP server.
 
 An entry point reads: load settings, set up logs, `run(main)`; `main` gets the event that SIGTERM or SIGINT
-sets, calls `tell_ready` once it can do its work, and returns soon after the event is set. Under a supervisor a process
-loads its modules while the servers still start: `run` waits until they have.
+sets, calls `tell_ready` once it can do its work, and returns soon after the event is set.
 """
 
 import asyncio
@@ -18,7 +17,6 @@ from granian.constants import Interfaces
 from granian.server.embed import Server
 
 from b3os.errors import B3osError
-from b3os.settings import load_settings
 
 #: New objects between two looks of the collector; a run makes thousands, and nearly all end by themselves.
 YOUNG_OBJECTS = 20_000
@@ -49,21 +47,10 @@ def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS)
     try:
-        await_start(load_settings().start_fd)
         uvloop.run(started())
     except B3osError as error:
         print(f"b3os: {error.message}", file=sys.stderr)  # noqa: T201
         sys.exit(1)
-
-
-def await_start(fd: int) -> None:
-    """Return when the supervisor closes its end of a pipe; -1 means that nobody has to be waited for."""
-    if fd < 0:
-        return
-    try:
-        os.read(fd, 1)
-    finally:
-        os.close(fd)
 
 
 def tell_ready(fd: int) -> None:

@@ -84,7 +84,6 @@ SETTINGS: tuple[Setting, ...] = (
         "B3OS_METRICS_PORT",
         "port of /metrics of master, worker, actions and watchdog; 0: none; `b3os up` counts up from it",
     ),
-    Setting("start_fd", "B3OS_START_FD", "file descriptor whose end a process waits for before it begins; -1: none"),
     Setting("ready_fd", "B3OS_READY_FD", "file descriptor that gets one line when the process is ready; -1: none"),
 )
 
@@ -123,7 +122,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     data_dir: str = ".b3os"
     log_level: str = "info"
     metrics_port: int = 0
-    start_fd: int = -1
     ready_fd: int = -1
 
 

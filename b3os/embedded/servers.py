@@ -67,15 +67,26 @@ class EmbeddedServers:
         self._fsync = fsync
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._mode = "user"
+        self._has_begun = False
+        self._making: subprocess.Popen[str] | None = None
 
-    def start(self) -> Urls:
-        """Start what is wanted; returns when it answers. Raises Unavailable or BadInput with what to do."""
+    def begin(self) -> None:
+        """Begin to make what a new folder lacks, for `start` to wait for. Raises BadInput with what to do."""
         if len(str(self.sockets)) > SOCKET_FOLDER_LIMIT:
             raise BadInput(too_long(self.sockets))
         self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.sockets.mkdir(parents=True, exist_ok=True, mode=0o700)
         if "postgres" in self._wanted:
             self._mode = self._choose_mode()
+            self._making = self._make_cluster()
+        self._has_begun = True
+
+    def start(self) -> Urls:
+        """Start what is wanted; returns when it answers. Raises Unavailable or BadInput with what to do."""
+        if not self._has_begun:
+            self.begin()
+        if "postgres" in self._wanted:
+            self._await_cluster()
             self._start_postgres()
         for name in self._wanted:
             if name != "postgres":
@@ -92,6 +103,10 @@ class EmbeddedServers:
 
     def stop(self) -> None:
         """Stop what was started, PostgreSQL by a fast shutdown; kills what does not leave."""
+        if self._making is not None:
+            self._making.kill()
+            self._making.communicate()
+            self._making = None
         for name, child in self._children.items():
             with contextlib.suppress(ProcessLookupError):
                 child.send_signal(signal.SIGINT if name == "postgres" else signal.SIGTERM)
@@ -140,12 +155,6 @@ class EmbeddedServers:
 
     def _start_postgres(self) -> None:
         binaries, cluster = postgres_bin(), self.data_dir / "pg"
-        check_version(binaries, cluster)
-        if self._mode == "nobody":
-            shutil.chown(self.data_dir, "nobody", "nogroup")
-            shutil.chown(self.sockets, "nobody", "nogroup")
-        if not (cluster / "PG_VERSION").exists():
-            self._initdb(binaries, cluster)
         fsync = "on" if self._fsync else "off"
         command = [
             *self._postgres_prefix(), str(binaries / "postgres"), "-D", str(cluster), "-c", "listen_addresses=",
@@ -164,7 +173,15 @@ class EmbeddedServers:
             time.sleep(0.2)
         raise Unavailable(f"PostgreSQL did not start: see {self.data_dir / 'postgres.log'}")
 
-    def _initdb(self, binaries: Path, cluster: Path) -> None:
+    def _make_cluster(self) -> "subprocess.Popen[str] | None":
+        """Begin to make the database's folder, unless it is there."""
+        binaries, cluster = postgres_bin(), self.data_dir / "pg"
+        check_version(binaries, cluster)
+        if self._mode == "nobody":
+            shutil.chown(self.data_dir, "nobody", "nogroup")
+            shutil.chown(self.sockets, "nobody", "nogroup")
+        if (cluster / "PG_VERSION").exists():
+            return None
         prefix = [part for part in self._postgres_prefix() if part not in ("--pdeathsig", "INT")]
         if self._mode == "user":
             prefix = []
@@ -174,13 +191,18 @@ class EmbeddedServers:
         help_text = subprocess.run([binaries / "initdb", "--help"], capture_output=True, text=True, check=False).stdout
         if "--builtin-locale" in help_text:
             locale += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-        done = subprocess.run(
+        return subprocess.Popen(
             [*prefix, str(binaries / "initdb"), "-D", str(cluster), "-U", "b3os", "-A", "trust", "-E", "UTF8",
              *locale, "--no-sync", "--no-instructions"],
-            capture_output=True, text=True, check=False,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
-        if done.returncode:
-            raise Unavailable(f"initdb failed: {done.stderr.strip()[-500:]}")
+
+    def _await_cluster(self) -> None:
+        if self._making is not None:
+            _, said = self._making.communicate()
+            if self._making.returncode:
+                raise Unavailable(f"initdb failed: {said.strip()[-500:]}")
+            self._making = None
 
     def _start_valkey(self, name: str) -> None:
         folder = self.data_dir / name

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from b3os.embedded.nursery import Copy, load
 from b3os.embedded.servers import EmbeddedServers, death_signal
 from b3os.errors import Unavailable
 
@@ -44,45 +45,35 @@ class Options(msgspec.Struct, frozen=True):
     as_json: bool = False
 
 
-class Gate:
-    """A pipe at which processes wait: they load their modules while the servers start, and begin when it opens."""
-
-    def __init__(self) -> None:
-        self.waits_at, self._held = os.pipe()
-
-    def open(self) -> None:
-        """Let everyone through, those who come later too."""
-        if self._held >= 0:
-            os.close(self._held)
-            self._held = -1
-
-
 class Child:
     """One supervised process: its command, its life, its next start."""
 
-    def __init__(self, name: str, command: list[str], environ: dict[str, str], gate: Gate) -> None:
+    def __init__(self, name: str, environ: dict[str, str]) -> None:
         self.name = name
-        self._gate = gate
-        self._command = command
+        self._module = module_of(name)
         self._environ = environ
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Copy | None = None
         self.is_ready = False
         self.deaths = 0
         self.starts_at = 0.0
         self._began = 0.0
         self._ready_end = -1
 
-    def start(self) -> None:
-        """Start the process with a pipe on which it says that it is ready."""
+    def start(self, *, is_copy: bool = False) -> None:
+        """Start the process, anew or as a copy of this one, with a pipe on which it says that it is ready."""
         ours, theirs = os.pipe()
         os.set_blocking(ours, False)
-        self.process = subprocess.Popen(
-            [*death_signal("TERM"), *self._command],
-            env={**self._environ, "B3OS_START_FD": str(self._gate.waits_at), "B3OS_READY_FD": str(theirs)},
-            pass_fds=(self._gate.waits_at, theirs),
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        environ = {**self._environ, "B3OS_READY_FD": str(theirs)}
+        if is_copy:
+            self.process = Copy(self._module, environ, keep=(theirs,))
+        else:
+            self.process = subprocess.Popen(
+                [*death_signal("TERM"), sys.executable, "-m", self._module],
+                env=environ,
+                pass_fds=(theirs,),
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
         os.close(theirs)
         self._forget_pipe()
         self._ready_end = ours
@@ -134,15 +125,12 @@ class Supervisor:
             signal.signal(number, self._stop)
         try:
             environ = self._prepare()
-            gate = Gate()
-            self.children = [
-                Child(name, [sys.executable, "-m", f"services.{name.split('-')[0]}"], {**environ, **more}, gate)
-                for name, more in self._plan()
-            ]
-            for child in self.children:
-                child.start()
+            children = [Child(name, {**environ, **more}) for name, more in self._plan()]
+            load(f"{module_of(child.name)}.app" for child in children)
             self._start_servers(environ)
-            gate.open()
+            for child in children:
+                child.start(is_copy=True)
+                self.children.append(child)
             self._await_ready()
             while not self._stopping:
                 self._watch()
@@ -179,6 +167,7 @@ class Supervisor:
             self.servers = EmbeddedServers(folder, wanted=missing)
             for name, url in zip(SERVERS, msgspec.structs.astuple(self.servers.urls()), strict=True):
                 environ[name] = environ.get(name) or url
+            self.servers.begin()
         for name, value in secrets_of(folder).items():
             environ.setdefault(name, value)
         environ.setdefault("B3OS_DATA_DIR", str(folder))
@@ -231,6 +220,11 @@ class Supervisor:
     def _say(self, message: str, **fields: object) -> None:
         line = {"time": int(time.time() * 1000), "level": "error", "process": "supervisor", "message": message}
         print(json.dumps({**line, **fields}), file=sys.stderr, flush=True)  # noqa: T201
+
+
+def module_of(name: str) -> str:
+    """Return the package of a process: `worker-2` is one of `services.worker`."""
+    return f"services.{name.partition('-')[0]}"
 
 
 def secrets_of(folder: Path) -> dict[str, str]:
