@@ -135,7 +135,9 @@ def test_connector_types_are_public(running: House) -> None:
     mine, running.key = running.key, ""
     try:
         types = running.call("GET", "/v1/connector-types")["data"]
-        assert {one["type"] for one in types} == {"slack", "telegram-bot", "discord", "coingecko", "webhook-secret"}
+        assert {one["type"] for one in types} == {
+            "slack", "telegram-bot", "discord", "coingecko", "webhook-secret", "gmail",
+        }  # fmt: skip
         assert running.call("GET", "/v1/connector-types/slack")["data"]["dataSchema"]["required"] == ["botToken"]
     finally:
         running.key = mine
