@@ -151,6 +151,10 @@ async def test_the_child_has_an_empty_environment_three_descriptors_and_a_filter
     process = Path(f"/proc/{pid}")
     status = dict(line.split(":\t", 1) for line in (process / "status").read_text().splitlines() if ":\t" in line)
     assert (status["Seccomp"].strip(), status["NoNewPrivs"].strip()) == ("2", "1")
+    if os.getuid() != 0:  # not even its own user may look into it
+        with pytest.raises(PermissionError):
+            (process / "environ").read_bytes()
+        return
     assert (process / "environ").read_bytes() == b""
     assert sorted(path.name for path in (process / "fd").iterdir()) == ["0", "1", "2"]
 
