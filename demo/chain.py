@@ -5,17 +5,17 @@ Also used by the system test. Anvil's accounts are unlocked development accounts
 """
 
 import contextlib
-import ctypes
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
 import urllib.request
 from pathlib import Path
 from typing import Any
+
+from b3os.embedded.nursery import end_with_parent
 
 ANVIL_VERSION = "1.7.1"
 CHAIN_ID = 31337
@@ -28,7 +28,6 @@ TOKEN = "0x5fbdb2315678afecb367f032d93f642f64180aa3"  # noqa: S105 - an address
 START_LIMIT_S = 20.0
 #: npm itself tries an unreachable registry for many minutes without a word.
 INSTALL_LIMIT_S = 90.0
-PR_SET_PDEATHSIG = 1
 
 
 def obtain_anvil() -> str:
@@ -70,10 +69,6 @@ def call(url: str, method: str, *params: Any) -> Any:
 
 def start(port: int, *, chain_id: int = CHAIN_ID, state: Path | None = None) -> "subprocess.Popen[bytes]":
     """Start Anvil on loopback, answering when this returns; it ends with its parent. `state` keeps its blocks."""
-
-    def end_with_parent() -> None:
-        with contextlib.suppress(OSError):
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
     command = [obtain_anvil(), "--port", str(port), "--chain-id", str(chain_id), "--silent"]
     if state is not None:

@@ -99,11 +99,6 @@ async def redis_url(servers: Urls) -> str:
     return await _flushed(servers.redis_ops_url)
 
 
-@pytest.fixture
-async def data_redis_url(servers: Urls) -> str:
-    return await _flushed(servers.redis_data_url)
-
-
 @pytest.fixture(scope="session")
 def anvil() -> Iterator[str]:
     """A real Anvil; tests deploy what they need."""

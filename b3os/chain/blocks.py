@@ -2,8 +2,6 @@
 
 import msgspec
 
-from b3os.abi.signature import keccak
-
 
 class Header(msgspec.Struct, frozen=True, rename="camel"):
     """A block without its transactions."""
@@ -42,25 +40,6 @@ class Block(Header, frozen=True, rename="camel"):
     transactions: tuple[Transaction, ...] = ()
 
 
-class Log(msgspec.Struct, frozen=True, rename="camel"):
-    """One event log and where it is."""
-
-    address: str
-    topics: tuple[str, ...]
-    data: str
-    block_number: str
-    block_hash: str
-    transaction_hash: str
-    transaction_index: str
-    log_index: str
-    removed: bool = False
-
-    @property
-    def height(self) -> int:
-        """The block number."""
-        return int(self.block_number, 16)
-
-
 class ReceiptLog(msgspec.Struct, frozen=True, rename="camel"):
     """A log of a receipt: only its place."""
 
@@ -76,13 +55,3 @@ class Receipt(msgspec.Struct, frozen=True, rename="camel"):
     logs: tuple[ReceiptLog, ...] = ()
     status: str | None = None
     gas_used: str = "0x0"
-
-
-def bloom_may_contain(bloom: bytes, item: bytes) -> bool:
-    """Say whether a 2048-bit bloom may contain an address or topic. Source: Ethereum yellow paper, section 4.4.3."""
-    digest = keccak(item)
-    for at in (0, 2, 4):
-        bit = int.from_bytes(digest[at : at + 2], "big") & 2047
-        if not bloom[255 - bit // 8] >> (bit % 8) & 1:
-            return False
-    return True

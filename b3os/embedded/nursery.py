@@ -30,6 +30,12 @@ def load(modules: Iterable[str]) -> None:
         importlib.import_module(name)
 
 
+def end_with_parent() -> None:
+    """Let the kernel send this process SIGTERM when its parent dies (Linux)."""
+    with contextlib.suppress(OSError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+
 class Copy:
     """A running copy; it is used as a subprocess.Popen is."""
 
@@ -96,7 +102,7 @@ def _part_from(parent: int, keep: frozenset[int]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
     os.setsid()
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    end_with_parent()
     if os.getppid() != parent:  # it died before its death could reach us
         os._exit(1)
     nothing = os.open(os.devnull, os.O_RDONLY)

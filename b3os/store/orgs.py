@@ -135,11 +135,6 @@ async def put_member(db: Db, org_id: str, user_id: str, *, member_id: str, role:
     await db.execute(_SQL["put_member"], org_id, user_id, member_id, role, invited_by)
 
 
-async def drop_member(db: Db, org_id: str, user_id: str) -> bool:
-    """Remove a member; False when there was none."""
-    return await db.fetchval(_SQL["drop_member"], org_id, user_id) is not None
-
-
 async def list_members(db: Db, org_id: str) -> list[Member]:
     """Return the members, oldest first."""
     return [Member(*row.values()) for row in await db.fetch(_SQL["members"], org_id)]

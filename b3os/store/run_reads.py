@@ -160,9 +160,3 @@ async def retry_run(db: Db, retry: Retry) -> Run:
         columns = [list(column) for column in zip(*r.kept, strict=True)] if r.kept else [[], [], []]
         await tx.execute(_SQL["copy_records"], r.org_id, r.source_id, r.id, *columns)
         return await get_run(tx, r.org_id, r.id)
-
-
-async def count_by_status(db: Db, org_id: str, since: datetime, workflow_id: str | None = None) -> dict[str, int]:
-    """Count runs per status since a time."""
-    rows = await db.fetch(_SQL["count_by_status"], org_id, workflow_id, since)
-    return {row["status"]: row["total"] for row in rows}

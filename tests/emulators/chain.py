@@ -19,6 +19,7 @@ from b3os.abi.signature import keccak
 from tests.emulators.dialects import DIALECTS, TOO_MANY_LOGS
 from tests.emulators.faults import Fault, Reply, Said, reply_fault, result_fault
 from tests.emulators.ledger import Block, Emitted, Ledger, Tx, digest, has_topics
+from tests.emulators.serving import Served
 
 
 class View:
@@ -174,14 +175,13 @@ def _error(id_: Any, said: Said) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "id": id_, "error": {"code": said.code, "message": said.message}}
 
 
-class Network:
+class Network(Served):
     """Upstreams over HTTP at /0, /1, …; or in process, as the client that a test hands to the JSON-RPC client."""
 
     def __init__(self, ledger: Ledger, views: int = 1) -> None:
         self.ledger = ledger
         self.views = [View(ledger) for _ in range(views)]
         self.base = "http://emulated.invalid"
-        self._runner: web.AppRunner | None = None
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -199,18 +199,8 @@ class Network:
 
     async def start(self, port: int = 0) -> "Network":
         """Serve over HTTP on loopback."""
-        app = web.Application()
-        app.router.add_post("/{number}", self._serve)
-        self._runner = web.AppRunner(app)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", port).start()
-        self.base = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        self.base = f"http://{await self.listen(port, [web.post('/{number}', self._serve)])}"
         return self
-
-    async def stop(self) -> None:
-        """Stop serving."""
-        assert self._runner is not None, "start() comes first"
-        await self._runner.cleanup()
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         reply = self.views[int(request.match_info["number"])].answer(await request.read())

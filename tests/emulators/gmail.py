@@ -29,6 +29,8 @@ from typing import Any
 from aiohttp import web
 from yarl import URL
 
+from tests.emulators.serving import Served
+
 PROJECT, CLIENT, SECRET = "proj_1", "client-1", "secret-1"
 ACCOUNT = "apn_x1"
 PAGE, LARGEST_PAGE = 100, 500
@@ -172,7 +174,7 @@ def _page(items: list[Any], query: dict[str, list[str]], page: int) -> tuple[lis
     return items[start : start + limit], more
 
 
-class Pipedream:
+class Pipedream(Served):
     """The service. `calls` has every call of Gmail: path and query; `page` caps what a page holds."""
 
     def __init__(self, *, page: int = LARGEST_PAGE, token_s: int = 3600) -> None:
@@ -186,21 +188,11 @@ class Pipedream:
         self.news = asyncio.Event()
         self._tokens: set[str] = set()
         self._faults: list[dict[str, Any]] = []
-        self._runner: web.AppRunner | None = None
 
     async def start(self, port: int = 0) -> "Pipedream":
-        app = web.Application()
-        app.router.add_post("/v1/oauth/token", self._login)
-        app.router.add_get("/v1/connect/{project}/proxy/{target}", self._proxy)
-        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", port).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        proxy = web.get("/v1/connect/{project}/proxy/{target}", self._proxy)
+        self.url = f"http://{await self.listen(port, [web.post('/v1/oauth/token', self._login), proxy])}"
         return self
-
-    async def stop(self) -> None:
-        assert self._runner is not None
-        await self._runner.cleanup()
 
     def connect(self, owner: str, account: str = ACCOUNT) -> Box:
         """Let an external user connect a mailbox."""

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from b3os.abi.signature import keccak
 from tests.emulators.ledger import has_topics
+from tests.emulators.serving import Served
 
 Personality = Callable[[str, list[Any]], Any]
 
@@ -44,7 +45,7 @@ def bloom_of(logs: list[dict[str, Any]]) -> str:
     return "0x" + bits.hex()
 
 
-class Node:
+class Node(Served):
     """A chain of blocks; `personality(method, params)` may answer, raise, or return None to let the node answer."""
 
     def __init__(self, chain_id: int = 31337, genesis_s: int = 1_700_000_000) -> None:
@@ -54,23 +55,12 @@ class Node:
         self.calls: list[tuple[str, list[Any]]] = []
         self.contracts: dict[tuple[str, str], str] = {}
         self._time = genesis_s
-        self._runner: web.AppRunner | None = None
         self.url = ""
         self.mine()
 
     async def start(self) -> "Node":
-        app = web.Application()
-        app.router.add_post("/", self._answer)
-        self._runner = web.AppRunner(app)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        self.url = f"http://{await self.listen(0, [web.post('/', self._answer)])}"
         return self
-
-    async def stop(self) -> None:
-        assert self._runner is not None
-        await self._runner.cleanup()
 
     def mine(
         self, logs: list[dict[str, Any]] | None = None, *, txs: list[dict[str, Any]] | None = None, salt: str = ""

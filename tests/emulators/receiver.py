@@ -6,6 +6,8 @@ from collections import deque
 import msgspec
 from aiohttp import web
 
+from tests.emulators.serving import Served
+
 
 class Received(msgspec.Struct, frozen=True):
     """One request; header names in lower case."""
@@ -15,28 +17,18 @@ class Received(msgspec.Struct, frozen=True):
     body: bytes
 
 
-class Receiver:
+class Receiver(Served):
     """Answers 200, or the next of `answers`: a status, "drop" (closes the connection) or "large"."""
 
     def __init__(self) -> None:
         self.received: list[Received] = []
         self.answers: deque[int | str] = deque()
         self._arrived = asyncio.Condition()
-        self._runner: web.AppRunner | None = None
         self.host = ""
 
     async def start(self, port: int = 0) -> "Receiver":
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", self._receive)
-        self._runner = web.AppRunner(app)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", port).start()
-        self.host = f"127.0.0.1:{self._runner.addresses[0][1]}"
+        self.host = await self.listen(port, [web.route("*", "/{path:.*}", self._receive)])
         return self
-
-    async def stop(self) -> None:
-        assert self._runner is not None
-        await self._runner.cleanup()
 
     async def until(self, count: int, limit_s: float = 30.0) -> list[Received]:
         """Wait for so many requests."""

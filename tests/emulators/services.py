@@ -4,37 +4,32 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.emulators.serving import Served
+
 SLACK_TOKEN = "xoxb-" + "1" * 12
 TELEGRAM_TOKEN = "123456:" + "A" * 30
 DISCORD_TOKEN = "d" * 40
 GECKO_KEY = "CG-" + "k" * 20
 
 
-class Services:
+class Services(Served):
     """One server; each service under a path of its own. `limited` answers 429 as the service does."""
 
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
         self.limited = False
         self.broken = ""
-        self._runner: web.AppRunner | None = None
         self.url = ""
 
     async def start(self) -> "Services":
-        app = web.Application()
-        app.router.add_route("*", "/slack/{method}", self._slack)
-        app.router.add_post("/telegram/bot{token}/sendMessage", self._telegram)
-        app.router.add_post("/discord/channels/{channel}/messages", self._discord)
-        app.router.add_get("/gecko/{path:.*}", self._gecko)
-        self._runner = web.AppRunner(app)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        routes = [
+            web.route("*", "/slack/{method}", self._slack),
+            web.post("/telegram/bot{token}/sendMessage", self._telegram),
+            web.post("/discord/channels/{channel}/messages", self._discord),
+            web.get("/gecko/{path:.*}", self._gecko),
+        ]
+        self.url = f"http://{await self.listen(0, routes)}"
         return self
-
-    async def stop(self) -> None:
-        assert self._runner is not None
-        await self._runner.cleanup()
 
     async def _note(self, request: web.Request) -> Any:
         body = await request.json() if request.can_read_body else None

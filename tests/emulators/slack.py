@@ -27,6 +27,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.emulators.serving import Served
+
 TOKEN = "xoxb-" + "2" * 24
 BOT, BOT_ID = "UBOT", "BBOT"
 DEFAULT_PAGE, LARGEST_PAGE = 100, 999
@@ -43,7 +45,7 @@ def as_ts(micros: int) -> str:
     return f"{micros // 10**6}.{micros % 10**6:06d}"
 
 
-class Slack:
+class Slack(Served):
     """The service. `calls` has every call; `page` caps a page, `per_minute` the calls of a method, as a tier does."""
 
     def __init__(self, token: str = TOKEN, *, page: int = LARGEST_PAGE, per_minute: int = 0) -> None:
@@ -61,20 +63,10 @@ class Slack:
         self._faults: list[dict[str, Any]] = []
         self._called: dict[str, list[float]] = {}
         self._last = 0
-        self._runner: web.AppRunner | None = None
 
     async def start(self, port: int = 0) -> "Slack":
-        app = web.Application()
-        app.router.add_post("/api/{method}", self._serve)
-        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", port).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/api"
+        self.url = f"http://{await self.listen(port, [web.post('/api/{method}', self._serve)])}/api"
         return self
-
-    async def stop(self) -> None:
-        assert self._runner is not None
-        await self._runner.cleanup()
 
     def say(
         self, channel: str, text: str, *, user: str = "U1", thread: str = "", at: int = 0, **more: Any

@@ -27,6 +27,8 @@ from aiohttp import WSMsgType, web
 from eth_keys import keys
 from eth_utils import keccak
 
+from tests.emulators.serving import Served
+
 CHECKSUM = "9be7e9f9ed459417d96112a7467bd0b27575a2c7847195c68f805b70ce1795ba"
 STORK = keys.PrivateKey(keccak(b"stork"))
 STRANGER = keys.PrivateKey(keccak(b"stranger"))
@@ -117,7 +119,7 @@ class Client:
         return len(self.sent_at) > MESSAGES_PER_S
 
 
-class Stork:
+class Stork(Served):
     """The service. `requests` has every client message; `news` is set whenever something happened."""
 
     def __init__(self, token: str = "c3Rvcms6a2V5") -> None:
@@ -131,21 +133,14 @@ class Stork:
         self.is_limited = False
         self._is_silent = False
         self._latest: dict[str, dict[str, Any]] = {}
-        self._runner: web.AppRunner | None = None
 
     async def start(self, port: int = 0) -> "Stork":
-        app = web.Application()
-        app.router.add_get("/evm/subscribe", self._serve)
-        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", port).start()
-        self.url = f"ws://127.0.0.1:{self._runner.addresses[0][1]}/evm/subscribe"
+        self.url = f"ws://{await self.listen(port, [web.get('/evm/subscribe', self._serve)])}/evm/subscribe"
         return self
 
     async def stop(self) -> None:
         self.drop()
-        assert self._runner is not None
-        await self._runner.cleanup()
+        await super().stop()
 
     async def until_subscribed(self, *assets: str, limit_s: float = 20.0) -> None:
         """Wait until one connection has subscribed to all of these."""

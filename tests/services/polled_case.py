@@ -146,6 +146,18 @@ class Place:
 
         return is_so
 
+    async def change_masters(self, texts: list[str], *, after_steps: int, then_s: float) -> None:
+        """Let a second master go on in the middle: all of these run, and none twice."""
+        for _ in range(after_steps):
+            self.master.clock += 10
+            await self.master.step(self.master.source())
+        assert 0 < len(await self.runs()) < len(texts), "the change comes in the middle"
+        await leases.release(self.pool, self.master.source().name, self.master.owner)
+        second = self.start("m2")
+        await second.until(self.ran(*texts))
+        await second.for_s(then_s)
+        assert len(await self.runs()) == len(texts)
+
     async def problems(self, workflow: str) -> list[tuple[str, str]]:
         return [(one.reason, one.message) for one in await triggers.problems_of(self.pool, "org_a", workflow)]
 

@@ -184,12 +184,7 @@ async def test_a_restart_in_the_middle_of_a_list_begins_it_again(place: Place) -
     for text in texts:
         place.box.mail(text)
     place.box.expire()
-    for _ in range(3):
-        place.master.clock += 10
-        await place.master.step(place.master.source())
-    assert 0 < len(await place.runs()) < 8
-    await leases.release(place.pool, place.master.source().name, "m1")
-    await place.start("m2").until(place.ran(*texts))
+    await place.change_masters(texts, after_steps=3, then_s=150)
 
 
 async def test_a_restart_in_the_middle_of_the_history_neither_loses_nor_repeats(place: Place) -> None:
@@ -199,14 +194,7 @@ async def test_a_restart_in_the_middle_of_the_history_neither_loses_nor_repeats(
     texts = [str(number) for number in range(10)]
     for text in texts:
         place.box.mail(text)
-    for _ in range(2):
-        await place.master.step(place.master.source())
-    assert 0 < len(await place.runs()) < 10
-    await leases.release(place.pool, place.master.source().name, "m1")
-    second = place.start("m2")
-    await second.until(place.ran(*texts))
-    await second.for_s(150)
-    assert len(await place.runs()) == 10
+    await place.change_masters(texts, after_steps=2, then_s=150)
 
 
 async def test_a_master_that_lost_its_lease_writes_nothing(place: Place) -> None:

@@ -255,14 +255,7 @@ async def test_a_restart_in_the_middle_of_the_pages_neither_loses_nor_repeats(pl
     texts = [str(number) for number in range(10)]
     for text in texts:
         place.workspace.say("C1", f"{MENTION} {text}")
-    for _ in range(2):
-        await place.master.step(place.master.source())
-    assert 0 < len(await place.runs()) < 10
-    await leases.release(place.pool, place.master.source().name, "m1")
-    second = place.start("m2")
-    await second.until(place.ran(*texts))
-    await second.for_s(40)
-    assert len(await place.runs()) == 10
+    await place.change_masters(texts, after_steps=2, then_s=40)
 
 
 async def test_mentions_of_a_downtime_are_caught_up(place: Place) -> None:

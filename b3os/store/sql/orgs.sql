@@ -26,8 +26,6 @@ select id, email, name, password_hash, created_at from users where id = $1;
 -- name: put_member
 insert into members (org_id, user_id, id, role, invited_by) values ($1, $2, $3, $4, $5)
 on conflict (org_id, user_id) do update set role = excluded.role, updated_at = now();
--- name: drop_member
-delete from members where org_id = $1 and user_id = $2 returning user_id;
 -- name: members
 select m.org_id, m.user_id, m.id, m.role, m.invited_by, m.created_at, m.updated_at, u.email as user_email
 from members m join users u on u.id = m.user_id where m.org_id = $1 order by m.created_at, m.user_id;

@@ -75,6 +75,3 @@ join unnest($4::text[], $5::text[], $6::boolean[]) as k (node_id, path, final)
     on k.node_id = n.node_id and k.path = n.path and k.final = n.final
 join runs new on new.org_id = old.org_id and new.id = $3
 where old.org_id = $1 and old.id = $2;
--- name: count_by_status
-select status, count(*) as total from runs
-where org_id = $1 and ($2::text is null or workflow_id = $2) and started_at >= $3 group by status;

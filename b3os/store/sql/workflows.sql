@@ -79,6 +79,3 @@ select remain_runs from workflow_limits where org_id = $1 and workflow_id = $2;
 -- name: versions
 select version, name, created_by, created_at, published_at from workflow_versions
 where org_id = $1 and workflow_id = $2 order by version desc limit $3 offset $4;
--- name: live_triggers
-select node_id, type, payload, version from triggers
-where org_id = $1 and workflow_id = $2 and active and wait_run_id is null order by node_id;

@@ -138,8 +138,8 @@ class GmailSource:
         """Read one page; returns the seconds until the next. Raises StaleEpoch, or why it failed."""
         if epoch != self._epoch:
             await self._begin(epoch)
-        if self._monotonic() < self._rests_until:
-            return IDLE_S
+        if self._monotonic() < self._rests_until or self._mailbox.wait_s():
+            return IDLE_S  # a limit of the project is every mailbox's: none of them sleeps in a call until it is over
         try:
             await self._sign_in()
             is_level = await self._page(epoch)

@@ -88,6 +88,10 @@ class Mailbox:
         self._org_id = org_id
         self.account_id = ""
 
+    def wait_s(self) -> float:
+        """Return how long no call may be made."""
+        return self._pipedream.wait_s()
+
     async def profile(self) -> Profile:
         """Return where the mailbox is."""
         return _read(_checked(await self._get("/profile", {})), Profile)
