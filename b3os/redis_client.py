@@ -35,14 +35,25 @@ def open_redis(url: str) -> Any:
         raise BadInput(f"a Redis URL cannot be read: {error}. See docs/settings.md.", code=400001) from error
 
 
-def _behind_sentinels(url: str) -> Any:
+def is_cluster(url: str) -> bool:
+    """Say whether a URL names a cluster."""
+    return url.partition("://")[0] == CLUSTER
+
+
+def watchers_of(url: str) -> tuple[Any, str, dict[str, Any]]:
+    """Return the Sentinels of a URL, the master's name, and how to sign in there."""
     name, _, number = urlsplit(url).path.strip("/").partition("/")
     if not name or not (number or "0").isdigit():
         raise BadInput("a Sentinel URL ends with the master's name: redis+sentinel://host:26379/mymaster", code=400001)
     watchers: Any = Sentinel(  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
         _hosts(url, SENTINEL_PORT), sentinel_kwargs={"socket_timeout": SENTINEL_TIMEOUT_S}
     )
-    return watchers.master_for(name, db=int(number or "0"), **_credentials(url))
+    return watchers, name, {"db": int(number or "0"), **_credentials(url)}
+
+
+def _behind_sentinels(url: str) -> Any:
+    watchers, name, options = watchers_of(url)
+    return watchers.master_for(name, **options)
 
 
 def _hosts(url: str, port: int) -> list[tuple[str, int]]:

@@ -29,8 +29,14 @@ RULES: dict[str, tuple[set[str], str]] = {
         BASE | {"abi", "metrics"},
         "a chain client is handed its HTTP client, it does not choose one",
     ),
-    "queue": (BASE | {"metrics", "redis_client"}, "the queue carries ids; it must not know what they mean"),
-    "stream": (BASE | {"metrics", "redis_client"}, "a stream carries run events; it must not know how runs work"),
+    "queue": (
+        BASE | {"metrics", "redis_client", "redis_link"},
+        "the queue carries ids; it must not know what they mean",
+    ),
+    "stream": (
+        BASE | {"metrics", "redis_client", "redis_link"},
+        "a stream carries run events; it must not know how runs work",
+    ),
     "cache": (BASE | {"metrics", "redis_client"}, "the cache stores bytes"),
     "sandbox": (BASE, "the process that runs foreign code must not be able to import what it could misuse"),
     "databases": (BASE, "SQLite files of organizations: no rule of the engine, and nothing of the engine's own store"),

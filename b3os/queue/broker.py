@@ -8,17 +8,15 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from redis.exceptions import RedisError
-
 from b3os import metrics
 from b3os.errors import TooMany
 from b3os.queue import calls
 from b3os.queue.calls import KEYS, NS, Call
 from b3os.queue.keys import LANES, QUEUES, WAKE
 from b3os.queue.lanes import Turns
-from b3os.queue.lua import RUNS, TASKS, run_all, unavailable
+from b3os.queue.lua import RUNS, TASKS, ask, run_all
 from b3os.queue.task import Task, is_spent, taken
-from b3os.redis_client import open_redis
+from b3os.redis_link import open_link
 
 __all__ = ["Broker", "Task"]
 
@@ -31,12 +29,14 @@ BUSY_S = 1.0
 
 
 class Broker:
-    """One connection pool to the ops Redis; raises Unavailable when it cannot be reached."""
+    """The queue on the ops Redis; raises Unavailable when it cannot be reached."""
 
     def __init__(
         self, redis_url: str, *, lane_limit: int = LANE_LIMIT, now_ns: Callable[[], int] = time.time_ns
     ) -> None:
-        self._redis = open_redis(redis_url)
+        self._link = open_link(redis_url)
+        #: A link of its own for what blocks.
+        self._sleeping = open_link(redis_url)
         self._lane_limit = lane_limit
         self._now_ns = now_ns
         self._turns = Turns()
@@ -64,7 +64,7 @@ class Broker:
 
     async def call_feeder(self) -> None:
         """Tell a worker with nothing to do that runs wait in the database for room in the queue."""
-        await run_all(self._redis, [], wake=RUNS)
+        await run_all(self._link, [], wake=RUNS)
 
     async def dequeue(self, limit: int) -> list[Task]:
         """Take up to `limit` tasks that are there now, the lanes by weight."""
@@ -73,7 +73,7 @@ class Broker:
         found: list[Task] = []
         while shares:
             asked = [(lane, count) for lane, count in shares.items() if count]
-            answers = await run_all(self._redis, [calls.dequeue(lane, count, expiry_s) for lane, count in asked])
+            answers = await run_all(self._link, [calls.dequeue(lane, count, expiry_s) for lane, count in asked])
             for (lane, _), answer in zip(asked, answers, strict=True):
                 found += [taken(data, lane) for data in answer]
             # What a lane left over goes to one that gave all it was asked for, or was not asked.
@@ -84,7 +84,7 @@ class Broker:
 
     async def wait(self, wait_s: float) -> bool:
         """Sleep until something is queued, at most so long; True when runs wait in the database for room."""
-        woken = await self._plainly(self._redis.blpop([WAKE], timeout=wait_s))
+        (woken,) = await ask(self._sleeping, [("BLPOP", WAKE, wait_s)], wait_s=wait_s)
         return woken is not None and woken[1] == RUNS
 
     async def extend(self, tasks: Sequence[Task]) -> list[bool]:
@@ -125,21 +125,23 @@ class Broker:
     async def tidy(self) -> int:
         """Forget completed and archived tasks whose time is over; returns how many."""
         now_ns = self._now_ns()
-        return sum(await run_all(self._redis, [calls.tidy(lane, now_ns) for lane in LANES]))
+        return sum(await run_all(self._link, [calls.tidy(lane, now_ns) for lane in LANES]))
 
     async def pause(self, lane: str) -> bool:
         """Stop a lane from being worked on, for every worker; False when it is paused already."""
-        return await self._plainly(self._redis.set(KEYS[lane].paused, self._now_ns() // NS, nx=True)) is not None
+        (was_set,) = await ask(self._link, [("SET", KEYS[lane].paused, self._now_ns() // NS, "NX")])
+        return was_set is not None
 
     async def unpause(self, lane: str) -> bool:
         """Let a lane go on; False when it was not paused."""
-        was_paused = bool(await self._plainly(self._redis.delete(KEYS[lane].paused)))
-        await run_all(self._redis, [], wake=TASKS)
-        return was_paused
+        (removed,) = await ask(self._link, [("DEL", KEYS[lane].paused)])
+        await run_all(self._link, [], wake=TASKS)
+        return bool(removed)
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._redis.aclose()
+        await self._link.close()
+        await self._sleeping.close()
 
     async def _put(self, make: Callable[[str, list[Task], int, int], Call], tasks: Sequence[Task]) -> list[bool]:
         await self._announce()
@@ -164,26 +166,20 @@ class Broker:
             groups.setdefault(task.lane, []).append(task)
         if not groups:
             return {}
-        answers = await run_all(self._redis, [make(lane, own) for lane, own in groups.items()], wake=wake)
+        answers = await run_all(self._link, [make(lane, own) for lane, own in groups.items()], wake=wake)
         return dict(zip(groups, answers, strict=True))
 
     async def _upkeep(self, make: Callable[[str, int], Call]) -> int:
         now_ns = self._now_ns()
-        moved: int = sum(await run_all(self._redis, [make(lane, now_ns) for lane in LANES]))
+        moved: int = sum(await run_all(self._link, [make(lane, now_ns) for lane in LANES]))
         if moved:
-            await run_all(self._redis, [], wake=TASKS)
+            await run_all(self._link, [], wake=TASKS)
         return moved
 
     async def _announce(self) -> None:
         if not self._is_known:
-            await self._plainly(self._redis.sadd(QUEUES, *LANES))
+            await ask(self._link, [("SADD", QUEUES, *LANES)])
             self._is_known = True
-
-    async def _plainly(self, answer: Any) -> Any:
-        try:
-            return await answer
-        except (RedisError, OSError) as error:
-            raise unavailable(error) from error
 
 
 def _in_order(tasks: Sequence[Task], answers: dict[str, list[int]]) -> list[int]:

@@ -1,18 +1,17 @@
 """Runs the Lua scripts: by their hash, and by their text where a server does not know them yet."""
 
-import asyncio
 import hashlib
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import NoScriptError, RedisError
 
 from b3os.errors import Unavailable
 from b3os.queue.calls import Call
 from b3os.queue.keys import WAKE
+from b3os.redis_link import ClusterLink, Command, Link
 
 FOLDER = Path(__file__).parent / "scripts"
 #: What a wake-up says: some lane has something; runs wait in the database.
@@ -37,46 +36,54 @@ def unavailable(error: RedisError | OSError) -> Unavailable:
     return Unavailable(f"the ops Redis cannot be reached: {error}")
 
 
-async def run_all(client: Any, calls: Sequence[Call], *, wake: bytes = b"") -> list[Any]:
+async def run_all(link: Link, calls: Sequence[Call], *, wake: bytes = b"") -> list[Any]:
     """Run scripts, each atomic by itself, then wake a worker; in one round trip. Unavailable if Redis is not there."""
+    scripts = [_by_hash(call) for call in calls]
+    waking: list[Command] = [("RPUSH", WAKE, wake), ("LTRIM", WAKE, 0, WAKES_KEPT - 1)] if wake else []
     try:
-        if len(calls) == 1 and not wake:
-            return [await _run(client, calls[0])]
-        if isinstance(client, RedisCluster):
-            # A cluster's lanes live on different nodes: nothing is gained by one pipeline.
-            answers = await asyncio.gather(*(_run(client, call) for call in calls))
-            if wake:
-                await client.rpush(WAKE, wake)
-                await client.ltrim(WAKE, 0, WAKES_KEPT - 1)
+        if isinstance(link, ClusterLink):
+            # A cluster's keys live on different nodes: the wake-up must not overtake what it tells of.
+            answers = await _checked(link, calls, await link.ask(scripts) if scripts else [], b"")
+            await ask(link, waking)
             return answers
-        async with client.pipeline(transaction=False) as pipe:
-            for call in calls:
-                pipe.evalsha(_hash(call.name), len(call.keys), *call.keys, *call.args)
-            if wake:
-                pipe.rpush(WAKE, wake)
-                pipe.ltrim(WAKE, 0, WAKES_KEPT - 1)
-            answers = await pipe.execute(raise_on_error=False)
-        return await _checked(client, calls, answers, wake)
+        return await _checked(link, calls, await link.ask([*scripts, *waking]), wake)
     except (RedisError, OSError) as error:
         raise unavailable(error) from error
 
 
-async def _checked(client: Any, calls: Sequence[Call], answers: list[Any], wake: bytes) -> list[Any]:
+async def ask(link: Link, commands: Sequence[Command], *, wait_s: float = 0.0) -> list[Any]:
+    """Run plain commands; Unavailable if Redis is not there or refuses one."""
+    try:
+        answers = await link.ask(commands, wait_s=wait_s) if commands else []
+    except (RedisError, OSError) as error:
+        raise unavailable(error) from error
+    for answer in answers:
+        if isinstance(answer, RedisError):
+            raise unavailable(answer)
+    return answers
+
+
+async def _checked(link: Link, calls: Sequence[Call], answers: list[Any], wake: bytes) -> list[Any]:
     """Run again what the server did not know; the wake-up then came too early, and is repeated."""
-    is_late = False
-    for index, answer in enumerate(answers):
-        if isinstance(answer, NoScriptError):
-            answers[index] = await _run(client, calls[index])
-            is_late = True
-        elif isinstance(answer, Exception):
+    unknown = [index for index, answer in enumerate(answers) if _is_unknown(answer)]
+    if unknown:
+        for index, answer in zip(unknown, await link.ask([_by_text(calls[index]) for index in unknown]), strict=True):
+            answers[index] = answer
+        if wake:
+            await link.ask([("RPUSH", WAKE, wake)])
+    for answer in answers:
+        if isinstance(answer, RedisError):
             raise answer
-    if is_late and wake:
-        await client.rpush(WAKE, wake)
     return answers[: len(calls)]
 
 
-async def _run(client: Any, call: Call) -> Any:
-    try:
-        return await client.evalsha(_hash(call.name), len(call.keys), *call.keys, *call.args)
-    except NoScriptError:
-        return await client.eval(text_of(call.name), len(call.keys), *call.keys, *call.args)
+def _is_unknown(answer: Any) -> bool:
+    return isinstance(answer, NoScriptError) or (isinstance(answer, RedisError) and str(answer).startswith("NOSCRIPT"))
+
+
+def _by_hash(call: Call) -> Command:
+    return ("EVALSHA", _hash(call.name), len(call.keys), *call.keys, *call.args)
+
+
+def _by_text(call: Call) -> Command:
+    return ("EVAL", text_of(call.name), len(call.keys), *call.keys, *call.args)

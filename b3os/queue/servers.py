@@ -15,9 +15,10 @@ from b3os.queue.calls import Call
 from b3os.queue.codec import bytes_field, int_field, timestamp
 from b3os.queue.keys import CANCEL, SERVERS, WORKERS, server_keys
 from b3os.queue.lanes import WEIGHTS
-from b3os.queue.lua import run_all, unavailable
+from b3os.queue.lua import ask, run_all, unavailable
 from b3os.queue.task import TIMEOUT_S
 from b3os.redis_client import open_redis
+from b3os.redis_link import open_link
 
 TTL_S = 10
 BEAT_S = 5.0
@@ -81,7 +82,8 @@ class Register:
     """Keeps one server's entry alive, and hears which tasks are to be cancelled."""
 
     def __init__(self, redis_url: str, server: Server, *, now_ns: Callable[[], int] = time.time_ns) -> None:
-        self._redis = open_redis(redis_url)
+        self._link = open_link(redis_url)
+        self._listening = open_redis(redis_url)
         self._server = server
         self._now_ns = now_ns
         self._keys = server_keys(server.host, server.pid, server.id)
@@ -92,25 +94,17 @@ class Register:
         args: list[Any] = [TTL_S, server_info(self._server, status, len(working))]
         for work in working:
             args += [work.task_id, worker_info(self._server, work)]
-        try:
-            await self._redis.zadd(SERVERS, {self._keys[0]: expiry_s})
-            await self._redis.zadd(WORKERS, {self._keys[1]: expiry_s})
-        except (RedisError, OSError) as error:
-            raise unavailable(error) from error
-        await run_all(self._redis, [Call("register", self._keys, args)])
+        await ask(self._link, [("ZADD", SERVERS, expiry_s, self._keys[0]), ("ZADD", WORKERS, expiry_s, self._keys[1])])
+        await run_all(self._link, [Call("register", self._keys, args)])
 
     async def leave(self) -> None:
         """Take the entry away."""
-        try:
-            await self._redis.zrem(SERVERS, self._keys[0])
-            await self._redis.zrem(WORKERS, self._keys[1])
-            await self._redis.delete(*self._keys)
-        except (RedisError, OSError) as error:
-            raise unavailable(error) from error
+        server, workers = self._keys
+        await ask(self._link, [("ZREM", SERVERS, server), ("ZREM", WORKERS, workers), ("DEL", server, workers)])
 
     async def cancelled(self) -> AsyncGenerator[str, None]:
         """Yield the ids of tasks that somebody cancels; raises Unavailable when the connection is lost."""
-        channel = self._redis.pubsub()
+        channel = self._listening.pubsub()
         try:
             await channel.subscribe(CANCEL)
             while True:
@@ -124,4 +118,5 @@ class Register:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._redis.aclose()
+        await self._link.close()
+        await self._listening.aclose()

@@ -5,18 +5,22 @@ results: one message for all that was committed together.
 """
 
 from collections.abc import Container, Sequence
-from typing import Any
 
 import msgspec
 from redis.exceptions import RedisError, ResponseError
 
 from b3os.errors import Unavailable
-from b3os.redis_client import open_redis
+from b3os.redis_link import Command, open_link
 from b3os.stream.events import TERMINAL, RunEvent
 
 #: A run's stream keeps about this many events, for an hour after the last one.
-KEPT_EVENTS = 10_000
+KEPT = ("MAXLEN", "~", 10_000)
 KEPT_S = 3600
+
+#: What of a refusal says that the run went on meanwhile.
+OVERTAKEN = "equal or smaller"
+
+encode = msgspec.msgpack.Encoder().encode
 
 
 def stream_key(run_id: str) -> str:
@@ -36,28 +40,23 @@ class Publisher:
     """
 
     def __init__(self, redis_url: str, *, untold: Container[str | None] = ()) -> None:
-        self._redis: Any = open_redis(redis_url)
+        self._link = open_link(redis_url)
         self._untold = untold
 
     async def publish(self, events: Sequence[RunEvent]) -> None:
         """Append events in order; raises Unavailable when Redis cannot be reached."""
+        commands: list[Command] = [
+            ("XADD", stream_key(event.run_id), *KEPT, f"{event.seq}-{event.sub}", "e", encode(event))
+            for event in events
+        ]
+        for org_id, told in self._for_watchers(events).items():
+            commands.append(("PUBLISH", channel_of(org_id), encode(told)))
+        commands += [("EXPIRE", stream_key(run_id), KEPT_S) for run_id in {event.run_id for event in events}]
         try:
-            async with self._redis.pipeline(transaction=False) as pipe:
-                for event in events:
-                    data = {"e": msgspec.msgpack.encode(event)}
-                    key = stream_key(event.run_id)
-                    pipe.xadd(key, data, id=f"{event.seq}-{event.sub}", maxlen=KEPT_EVENTS, approximate=True)
-                for org_id, told in self._for_watchers(events).items():
-                    pipe.publish(channel_of(org_id), msgspec.msgpack.encode(told))
-                for key in {stream_key(event.run_id) for event in events}:
-                    pipe.expire(key, KEPT_S)
-                answers = await pipe.execute(raise_on_error=False)
-        except RedisError as error:
+            # An id that is not newer is an event that is there already: refusals are no failure.
+            await self._link.ask(commands)
+        except (RedisError, OSError) as error:
             raise Unavailable(f"the ops Redis cannot be reached: {error}") from error
-        for answer in answers:
-            # An id that is not newer is an event that is there already.
-            if isinstance(answer, Exception) and not isinstance(answer, ResponseError):
-                raise Unavailable(f"events were not published: {answer}") from answer
 
     async def tell_live(self, event: RunEvent) -> None:
         """Append a passing event to the stream of a run that is still told of; nobody listens to one that has ended.
@@ -66,18 +65,22 @@ class Publisher:
         """
         key = stream_key(event.run_id)
         try:
-            newest = await self._redis.xrevrange(key, count=1)
+            (newest,) = await self._link.ask([("XREVRANGE", key, "+", "-", "COUNT", 1)])
             if not newest:
                 return None
-            last = msgspec.msgpack.decode(newest[0][1][b"e"], type=RunEvent)
+            ((_, (_, data)),) = newest
+            last = msgspec.msgpack.decode(data, type=RunEvent)
             if last.type in TERMINAL:
                 return None
             told = msgspec.structs.replace(event, seq=last.seq, sub=last.sub + 1)
-            await self._redis.xadd(key, {"e": msgspec.msgpack.encode(told)}, id=f"{told.seq}-{told.sub}")
-        except ResponseError:
-            return await self.tell_live(event)  # the run went on meanwhile
-        except RedisError as error:
+            (answer,) = await self._link.ask([("XADD", key, f"{told.seq}-{told.sub}", "e", encode(told))])
+        except (RedisError, OSError) as error:
             raise Unavailable(f"the ops Redis cannot be reached: {error}") from error
+        if isinstance(answer, ResponseError):
+            if OVERTAKEN in str(answer):
+                return await self.tell_live(event)
+            raise Unavailable(f"the event was not published: {answer}")
+        return None
 
     def _for_watchers(self, events: Sequence[RunEvent]) -> dict[str, list[RunEvent]]:
         found: dict[str, list[RunEvent]] = {}
@@ -88,4 +91,4 @@ class Publisher:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._redis.aclose()
+        await self._link.close()

@@ -111,14 +111,17 @@ class CommitGroup:
             await self._stored.wait()
             self._stored.clear()
             events, self._events = self._events, []
-            try:
-                if self.claims is not None:
-                    await self.claims.finish()
-                if events:
-                    await self._publisher.publish(events)
-            except (OSError, B3osError) as error:
-                # Events are a copy of what is stored: a reader resumes from Postgres.
-                log.warning("not told", extra={"events": len(events), "error": str(error)})
+            if events:
+                await self._told("events", self._publisher.publish(events))
+            if self.claims is not None:
+                await self._told("claims", self.claims.finish())
+
+    async def _told(self, what: str, telling: Awaitable[None]) -> None:
+        """Tell Redis: events are a copy of what is stored, and a claim that it does not hear of is told again."""
+        try:
+            await telling
+        except (OSError, B3osError) as error:
+            log.warning("not told", extra={"what": what, "error": str(error)})
 
 
 def moved(event: RunEvent, shift: int) -> RunEvent:
