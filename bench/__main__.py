@@ -19,6 +19,7 @@ SUITES = (
     "cron",
     "tick",
     "engine",
+    "workers",
 )
 
 

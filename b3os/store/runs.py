@@ -122,8 +122,7 @@ async def claim(pool: Pool, run_ids: Sequence[str], owner: str, ttl_s: float) ->
 
 async def renew_runs(pool: Pool, owner: str, ttl_s: float) -> set[tuple[str, str]]:
     """Renew the lease of all runs of `owner`; returns those still held, so that a missing one can be stopped."""
-    await pool.execute(_SQL["beat"], owner, float(ttl_s))
-    return {(row["org_id"], row["id"]) for row in await pool.fetch(_SQL["held"], owner)}
+    return {(row["org_id"], row["id"]) for row in await pool.fetch(_SQL["renew"], owner, float(ttl_s))}
 
 
 async def load_definition(pool: Db, org_id: str, workflow_id: str, version: int) -> dict[str, Any]:

@@ -32,6 +32,8 @@ EVENTS = 20
 END_S = HEALED_S + 60.0
 #: I6, and how often it is looked at.
 IDLE_S, LOOK_S = 10.0, 0.5
+#: A source whose master died just before everything worked again has another one by then.
+TAKEOVER_S = 6.0
 MAX_RUNS = 3
 
 
@@ -152,7 +154,7 @@ class Simulation:
 
     def _is_over(self) -> bool:
         runs = self.world.store.runs.values()
-        return self.loop.time() > HEALED_S + 2 and all(run.status in ENDED for run in runs)
+        return self.loop.time() > HEALED_S + TAKEOVER_S and all(run.status in ENDED for run in runs)
 
     def _process(self, kind: str) -> Process:
         self._started += 1

@@ -14,7 +14,12 @@ update runs r set owner = $2, epoch = r.epoch + 1, shift = 0, woken = false, sta
 from free f where r.org_id = f.org_id and r.id = f.id
 returning r.org_id, r.id, r.workflow_id, r.workflow_version, r.status, r.trigger_node, r.trigger_source,
     r.trigger_result, r.source_run_id, r.started_at, r.finished_at, r.epoch, r.definition, r.edited, r.variables;
--- name: held
+-- name: renew
+-- One statement: what was taken from us while our lease had lapsed shows in the next renewal, and no write of ours is accepted.
+with beat as (
+    insert into workers (owner, until) values ($1, now() + make_interval(secs => $2))
+    on conflict (owner) do update set until = excluded.until
+)
 select org_id, id from runs where owner = $1 and status = 'running';
 -- name: load_definition
 select definition from workflow_versions where org_id = $1 and workflow_id = $2 and version = $3;
