@@ -83,10 +83,8 @@ def measured() -> tuple[Cost, ...]:
 
 def growth() -> float:
     """By how many percent the dearest number of workers is dearer than one worker, in the worst of the three."""
-    first, *rest = measured()
-    return max(
-        (getattr(cost, name) / getattr(first, name) - 1) * 100 for cost in rest for name in Cost.__struct_fields__
-    )
+    first, *rest = map(msgspec.structs.astuple, measured())
+    return float(max((more / one - 1) * 100 for cost in rest for more, one in zip(cost, first, strict=True)))
 
 
 GATES = (
