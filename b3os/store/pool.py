@@ -21,6 +21,7 @@ Connection: TypeAlias = "asyncpg.Connection[Any] | asyncpg.pool.PoolConnectionPr
 Db: TypeAlias = "Pool | Connection"
 
 _SQL = load("pool")
+ANSWER_S = 60.0
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
@@ -68,8 +69,14 @@ async def _tidy(db: Any) -> None:
         await db.execute(_SQL["abandon"])
 
 
-async def open_pool(url: str, *, min_size: int = 1, max_size: int = 8, statement_cache_size: int = 200) -> Pool:
-    """Open a pool; `min_size` connections are made at once. Raises Unavailable when the server cannot be reached."""
+async def open_pool(
+    url: str, *, min_size: int = 1, max_size: int = 8, statement_cache_size: int = 200, answer_s: float = ANSWER_S
+) -> Pool:
+    """Open a pool; `min_size` connections are made at once. Raises Unavailable when the server cannot be reached.
+
+    A statement that has no answer after `answer_s` is given up, which may take as long again: its cancellation asks
+    the same server.
+    """
     with reaching(url):
         return await asyncpg.create_pool(
             url,
@@ -78,7 +85,7 @@ async def open_pool(url: str, *, min_size: int = 1, max_size: int = 8, statement
             init=_prepare,
             reset=_tidy,
             statement_cache_size=statement_cache_size,
-            command_timeout=60,
+            command_timeout=answer_s,
             server_settings={"application_name": "b3os", "timezone": "UTC"},
         )
 
