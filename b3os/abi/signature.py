@@ -57,6 +57,8 @@ class Signature(msgspec.Struct, frozen=True):
     inputs: tuple[Parameter, ...] = ()
     outputs: tuple[AbiType, ...] = ()
     anonymous: bool = False
+    #: Empty texts where outputs have no names.
+    output_names: tuple[str, ...] = ()
 
     @property
     def canonical(self) -> str:
@@ -81,12 +83,19 @@ def parse_signature(text: str) -> Signature:
         raise BadInput(f"{str(text)[:80]!r} is no signature: write Name(type name, …)", code=400332)
     inside, rest = _until_close(match[3], text)
     inputs = tuple(_parameter(part) for part in split_list(inside))
-    outputs: tuple[AbiType, ...] = ()
+    outputs: tuple[Parameter, ...] = ()
     returns = re.search(r"\breturns\s*\((.*)$", rest, re.DOTALL)
     if returns:
         listed, _ = _until_close(returns[1], text)
-        outputs = tuple(parse_type(split_name(part)[0]) for part in split_list(listed))
-    return Signature(match[2], inputs, outputs, anonymous="anonymous" in rest.split())
+        outputs = tuple(_parameter(part) for part in split_list(listed))
+    return _signature(match[2], inputs, outputs, is_anonymous="anonymous" in rest.split())
+
+
+def _signature(
+    name: str, inputs: tuple[Parameter, ...], outputs: tuple[Parameter, ...], *, is_anonymous: bool
+) -> Signature:
+    types, names = tuple(one.type for one in outputs), tuple(one.name for one in outputs)
+    return Signature(name, inputs, types, is_anonymous, names)
 
 
 def _until_close(text: str, whole: str) -> tuple[str, str]:
@@ -126,8 +135,8 @@ def _from_entry(entry: dict[str, Any]) -> Signature:
         Parameter(_entry_type(part), str(part.get("name", "")), bool(part.get("indexed")))
         for part in entry.get("inputs") or ()
     )
-    outputs = tuple(_entry_type(part) for part in entry.get("outputs") or ())
-    return Signature(str(entry.get("name", "")), inputs, outputs, bool(entry.get("anonymous")))
+    outputs = tuple(Parameter(_entry_type(part), str(part.get("name", ""))) for part in entry.get("outputs") or ())
+    return _signature(str(entry.get("name", "")), inputs, outputs, is_anonymous=bool(entry.get("anonymous")))
 
 
 def _entry_type(part: Any, depth: int = 0) -> AbiType:
