@@ -10,6 +10,8 @@ from b3os.detect.prices import OPERATIONS, PRICE_TYPE, parse_price_watch
 from b3os.detect.schedules import POLICIES, parse_missed, parse_schedule
 from b3os.detect.slack import SLACK_TYPE, parse_slack_watch
 from b3os.detect.slack_type import SLACK_SPEC
+from b3os.detect.threshold_types import STATE_SPECS
+from b3os.detect.thresholds import STATE_TYPES, parse_state_watch
 from b3os.detect.trigger_spec import TriggerSpec
 from b3os.detect.webhook_types import WEBHOOK_PAYLOAD, WEBHOOK_SPECS
 from b3os.detect.webhooks import WEBHOOK_TYPES, parse_webhook
@@ -166,6 +168,7 @@ _SPECS = (
                 {**_REVERT_PAYLOAD, "required": ["chainId"]}, _REVERT_RESULT, ("evm",)),
     TriggerSpec(BLOCK_TYPE, "Block", "Runs at every block of a chain, or at every Nth, whose number N divides.",
                 {**_BLOCK_PAYLOAD, "required": ["chainId"]}, _BLOCK_RESULT, ("evm",)),
+    *STATE_SPECS,
     TriggerSpec(PRICE_TYPE, "Token price", "Runs when the price of an asset crosses, exceeds or meets a target.",
                 {**_PRICE_PAYLOAD, "required": ["asset"]}, _PRICE_RESULT, ("price",)),
     SLACK_SPEC,
@@ -179,8 +182,9 @@ def check_trigger(kind: str, payload: dict[str, Any], chains: Collection[int] | 
     if kind == "cronjob":
         parse_schedule(payload)
         parse_missed(payload)
-    elif kind in EVM_TYPES:
-        chain_id = parse_watch(kind, payload).chain_id
+    elif kind in EVM_TYPES | STATE_TYPES:
+        parse = parse_watch if kind in EVM_TYPES else parse_state_watch
+        chain_id = parse(kind, payload).chain_id
         if chains is not None and chain_id not in chains:
             raise BadInput(f"chain {chain_id} is not configured: add it to B3OS_CHAINS", code=400337)
     elif kind == PRICE_TYPE:

@@ -84,7 +84,7 @@ def parse_policy(value: Any) -> int | str | None:
 
 
 def _parse_what(kind: str, payload: dict[str, Any]) -> Watch:
-    chain_id = _chain_id(payload)
+    chain_id = parse_chain_id(payload)
     if kind == "evm-log":
         event = _event(payload)
         topics: Topics = () if event is None or event.anonymous else (event.topic,)
@@ -151,7 +151,8 @@ def _with_bound(topics: Topics, bound: dict[int, bytes]) -> Topics:
     return tuple(topics[at] if at < len(topics) else bound.get(at) for at in range(max(bound) + 1))
 
 
-def _chain_id(payload: dict[str, Any]) -> int:
+def parse_chain_id(payload: dict[str, Any]) -> int:
+    """Read `chainId`; raises BadInput."""
     value = payload.get("chainId")
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 17:
         value = int(value)

@@ -27,8 +27,10 @@ from b3os.detect.prices import PRICE_TYPE, parse_price_watch, price_number
 from b3os.detect.sample_calls import CALLS
 from b3os.detect.sample_logs import NOWHERE, OTHER, sample_log
 from b3os.detect.sample_messages import sample_mail, sample_mention
+from b3os.detect.sample_states import sample_outputs
 from b3os.detect.schedules import next_slots, slot_text
 from b3os.detect.slack import SLACK_TYPE, parse_slack_watch
+from b3os.detect.thresholds import BALANCE_TYPE, STATE_TYPES, VIEW_TYPE, parse_state_watch, state_result
 from b3os.detect.webhooks import INBOUND, call_result, parse_webhook, read_call, webhook_result
 from b3os.errors import NotFound
 
@@ -52,12 +54,21 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "eth-send": _TRANSFERS,
     REVERT_TYPE: {"chainId": 8453, "address": _TOKEN},
     BLOCK_TYPE: {"chainId": 8453, "every": 100},
+    VIEW_TYPE: {
+        "chainId": 8453,
+        "address": _TOKEN,
+        "functionSignature": "totalSupply() view returns (uint256 supply)",
+        "operator": "$gte",
+        "value": "5000000000000000",
+    },
+    BALANCE_TYPE: {"chainId": 8453, "walletAddress": _WALLET, "operator": "$lt", "value": "100000000000000000"},
     PRICE_TYPE: {"asset": "BTCUSD", "targetPrice": "100000", "operation": "cross-up"},
     SLACK_TYPE: {"channelId": "C0123ABCD", "connector": {"type": "slack", "id": "conn_sample"}},
     RECEIVED: _MAILBOX,
     SEARCHED: {**_MAILBOX, "q": "from:ada@example.com"},
     **dict.fromkeys(INBOUND, _SIGNED),
 }
+_NOWHERE: dict[str, Any] = {"blockNumber": 0, "blockHash": NOWHERE}
 #: An example of each type that an input of a manual trigger may have; of a text its own name.
 _OF_TYPE: dict[str, Any] = {"number": 1, "integer": 1, "boolean": True, "array": [], "object": {}}
 
@@ -75,6 +86,10 @@ def sample_result(kind: str, payload: dict[str, Any], *, now_s: int, triggered_a
     check_trigger(kind, payload)
     if kind in EVM_TYPES:
         return {**_chain_result(parse_watch(kind, payload)), "blockTimestamp": now_s, "triggeredAt": triggered_at}
+    if kind in STATE_TYPES:
+        state = parse_state_watch(kind, payload)
+        place = {**_NOWHERE, "blockTimestamp": now_s}
+        return {**state_result(state, sample_outputs(state), place), "triggeredAt": triggered_at}
     if kind == "cronjob":
         slots = next_slots(payload, now_s, 1)
         return {"triggeredAt": slot_text(slots[0]) if slots else triggered_at}
@@ -115,7 +130,7 @@ def _input(name: str, about: dict[str, Any]) -> Any:
 
 
 def _chain_result(watch: Watch) -> dict[str, Any]:
-    place: dict[str, Any] = {"blockNumber": 0, "blockHash": NOWHERE}
+    place = _NOWHERE
     if watch.type == BLOCK_TYPE:
         return {"chainId": watch.chain_id, **place}
     if watch.type == REVERT_TYPE:

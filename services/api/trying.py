@@ -8,9 +8,11 @@ from b3os.chain.rpc_errors import ChainUnreachable, RpcError
 from b3os.detect.catalog import check_trigger
 from b3os.detect.evm import EVM_TYPES
 from b3os.detect.samples import known_type, sample_result
+from b3os.detect.thresholds import STATE_TYPES
 from b3os.errors import BadInput, TooMany
 from b3os.reading.lookback import Candidate, LookBack, Past
 from b3os.reading.sight import Seen
+from b3os.reading.states import present
 from b3os.run.times import rfc3339
 from services.api.fields import record, whole
 from services.api.house import House
@@ -31,8 +33,9 @@ async def test(house: House, request: Request) -> Any:
     kind, payload = _asked(request)
     if payload:  # an empty one stands for the type's example; a rule of a calendar may have to be searched for a while
         await asyncio.to_thread(check_trigger, kind, payload, house.chains)
-    if kind in EVM_TYPES and payload:
-        found = await _latest(house, request, kind, payload)
+    if kind in EVM_TYPES | STATE_TYPES and payload:
+        look = _latest if kind in EVM_TYPES else _present
+        found = await look(house, request, kind, payload)
         if found is not None:
             return found
     now_ms = time.time_ns() // 1_000_000
@@ -44,7 +47,7 @@ async def backtest(house: House, request: Request) -> Any:
     kind, payload = _asked(request)
     if kind not in EVM_TYPES:
         raise BadInput(
-            f"{kind} has no past to look at: only triggers of a chain can be tested on it", code=NOT_OF_A_CHAIN
+            f"{kind} has no past to look at: only what happens in blocks of a chain has", code=NOT_OF_A_CHAIN
         )
     fields = request.fields()
     blocks, limit = _bounded(fields, "blocks", BLOCKS, MAX_BLOCKS), _bounded(fields, "limit", LIMIT, MAX_LIMIT)
@@ -92,6 +95,18 @@ async def _latest(house: House, request: Request, kind: str, payload: dict[str, 
     except (ChainUnreachable, RpcError, TooMany):
         return None
     return _result(past.seen[0]) if past.seen else None
+
+
+async def _present(house: House, request: Request, kind: str, payload: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what a trigger on state reads now, whether it would fire or not; None when it cannot be read."""
+    rpc = house.nodes.rpc(int(payload["chainId"]))
+    try:
+        with house.turns.turn(request.org_id, time.monotonic()):
+            async with asyncio.timeout(RECENT_S):
+                result, at_ms = await present(rpc, kind, payload)
+    except (ChainUnreachable, RpcError, TooMany, TimeoutError):
+        return None
+    return {**result, "triggeredAt": rfc3339(at_ms)}
 
 
 def _result(one: Seen[Candidate]) -> dict[str, Any]:

@@ -24,7 +24,9 @@ from services.master.sources.cron import Cron
 from services.master.sources.gmail import Gmail
 from services.master.sources.prices import Prices
 from services.master.sources.slack import Slack
+from services.master.sources.thresholds import Thresholds
 from services.master.table import Table
+from services.master.thresholds.book import StoredEdgeBook
 
 
 class Master:
@@ -38,10 +40,11 @@ class Master:
         chains = list(load_chains(settings.chains).values())
         self._http = GuardedClient(allow=egress_of(chains))
         self._upstreams = Upstreams(self._http, settings.provider_urls)
-        table = Table()
+        table, book = Table(), StoredBook(pool, admitter, self._publisher)
         families: tuple[Family, ...] = (
             Cron(admitter, pool, table),
-            Chains(chains, http=self._http, table=table, book=StoredBook(pool, admitter, self._publisher)),
+            Chains(chains, http=self._http, table=table, book=book),
+            Thresholds(chains, http=self._http, book=StoredEdgeBook(pool, book)),
             Prices(settings, admitter=admitter, pool=pool, table=table),
             Gmail(settings, upstreams=self._upstreams, admitter=admitter, pool=pool, table=table),
             Slack(settings, upstreams=self._upstreams, admitter=admitter, pool=pool, table=table),

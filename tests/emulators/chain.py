@@ -16,6 +16,8 @@ import msgspec
 from aiohttp import web
 
 from b3os.abi.signature import keccak
+from b3os.chain.chains import MULTICALL3
+from tests.emulators.contracts import called
 from tests.emulators.dialects import DIALECTS, TOO_MANY_LOGS
 from tests.emulators.faults import Fault, Reply, Said, reply_fault, result_fault
 from tests.emulators.ledger import Block, Emitted, Ledger, Tx, digest, has_topics
@@ -39,6 +41,9 @@ class View:
         self.max_addresses = 0
         self.takes_batches = True
         self.can_trace = False
+        self.has_multicall = True
+        #: Whether it reads the state of a block that is named by its hash.
+        self.takes_hashes = True
         self.faults: list[Fault] = []
         self.contracts: dict[tuple[str, str], str] = {}
         self.calls: list[tuple[str, list[Any]]] = []
@@ -110,17 +115,22 @@ class View:
                 if block is None:
                     raise Said(-32000, "block not found")
                 return block.traces()
-            case "eth_call":
-                return self._call(params[0])
+            case "eth_call" | "eth_getBalance" | "eth_getCode":
+                return self._state(method, params)
         raise Said(-32601, f"the method {method} does not exist/is not available")
 
-    def _call(self, call: dict[str, Any]) -> str:
-        found = self.contracts.get((call["to"].lower(), call["data"])) or self.contracts.get(
-            (call["to"].lower(), call["data"][:10])
-        )
-        if found is None:
-            raise Said(3, "execution reverted")
-        return found
+    def _state(self, method: str, params: list[Any]) -> str:
+        if method == "eth_getCode":
+            return "0x6001" if self.has_multicall and params[0].lower() == MULTICALL3.lower() else "0x"
+        where = params[1] if len(params) > 1 else "latest"
+        if isinstance(where, dict) and not self.takes_hashes:
+            raise Said(-32602, "invalid argument 1: json: cannot unmarshal object into Go value of type string")
+        block = self._by_hash(where["blockHash"]) if isinstance(where, dict) else self._by_number(where)
+        if block is None or block.number < self.oldest:
+            raise Said(-32000, "header not found" if block is None else "missing trie node 1f2e (path )")
+        if method == "eth_getBalance":
+            return block.state.get(params[0].lower(), "0x0")
+        return called(params[0], block.state, self.contracts, has_multicall=self.has_multicall)
 
     def _has(self, block: Block) -> bool:
         return self.oldest <= block.number <= self.head and self.ledger.canonical[block.number] is block

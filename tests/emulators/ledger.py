@@ -47,7 +47,10 @@ class Emitted(msgspec.Struct, frozen=True):
 
 
 class Tx(msgspec.Struct, frozen=True):
-    """A transaction: its hash, its logs, the coins that it moves. `inner` are the internal calls that move coins."""
+    """A transaction: its hash, its logs, the coins that it moves. `inner` are the internal calls that move coins.
+
+    `sets` is what it changes of the state: what a call of `contract:data` returns, or the coins of an account.
+    """
 
     hash: str
     logs: tuple[Emitted, ...] = ()
@@ -57,17 +60,22 @@ class Tx(msgspec.Struct, frozen=True):
     status: int = 1
     inner: tuple[tuple[str, str, int], ...] = ()
     input: str = "0x"
+    sets: tuple[tuple[str, str], ...] = ()
 
 
 class Block:
     """One block. Its hash follows from its parent, its transactions and a salt."""
 
-    def __init__(self, number: int, parent: str, time_s: int, txs: tuple[Tx, ...], salt: str) -> None:
+    def __init__(
+        self, number: int, parent: str, time_s: int, txs: tuple[Tx, ...], salt: str, state: dict[str, str] | None = None
+    ) -> None:
         self.number = number
         self.parent = parent
         self.time_s = time_s
         self.txs = txs
         self.hash = digest("block", number, parent, salt, [(tx.hash, tx.logs, tx.value, tx.status) for tx in txs])
+        #: The state after it.
+        self.state = {**(state or {}), **{key: value for tx in txs if tx.status for key, value in tx.sets}}
 
     @cached_property
     def logs(self) -> list[dict[str, Any]]:
@@ -172,7 +180,8 @@ class Ledger:
         """Add a block on top."""
         parent = self.canonical[-1].hash if self.canonical else ZERO
         self._time += self.block_s
-        block = Block(len(self.canonical), parent, self._time, txs, str(self._salt))
+        state = self.canonical[-1].state if self.canonical else None
+        block = Block(len(self.canonical), parent, self._time, txs, str(self._salt), state)
         self.canonical.append(block)
         self.known[block.hash] = block
         return block

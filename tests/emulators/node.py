@@ -138,6 +138,8 @@ class Node(Served):
                 return self._logs(params[0])
             case "eth_getTransactionReceipt":
                 return self._receipt(params[0])
+            case "eth_getCode":
+                return "0x"
             case "eth_call":
                 found = self.contracts.get((params[0]["to"].lower(), params[0]["data"][:10]))
                 if found is None:

@@ -54,6 +54,20 @@ async def test_every_type_gives_a_sample_with_all_members_of_its_schema(client: 
         assert found.get("blockNumber", 0) == 0
 
 
+async def test_a_threshold_is_tried_on_what_the_chain_says_now(client: Client, node: Node) -> None:
+    held = {"chainId": 31337, "walletAddress": BOB, "tokenAddress": TOKEN, "operator": "$gte", "value": "100"}
+    node.contracts[(TOKEN, "0x70a08231")] = f"0x{42:064x}"
+    node.contracts[(TOKEN, "0x313ce567")] = f"0x{1:064x}"
+    status, found = await ask(client, "evm-balance", "test", inputs=held)
+    assert status == 200
+    assert (found["amount"], found["amountFormatted"], found["blockHash"]) == ("42", "4.2", node.blocks[-1]["hash"])
+    node.contracts[(TOKEN, "0x70a08231")] = "0x01"
+    status, found = await ask(client, "evm-balance", "test", inputs=held)
+    assert (status, found["code"]) == (400, 400334)
+    status, found = await ask(client, "evm-balance", "backtest", inputs=held)
+    assert found["code"] == 400438
+
+
 async def test_a_sample_obeys_what_the_payload_names(client: Client) -> None:
     _, found = await ask(client, "evm-log", "test", inputs={**EVENT, "filter": {"to": BOB, "value": {"$gt": 5}}})
     assert found["args"]["to"].lower() == BOB

@@ -1,13 +1,15 @@
 """The book of a chain's source in memory: the contract of PostgreSQL's, for histories by the thousand."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from b3os.errors import StaleEpoch
 from b3os.store.admission import Outcome
+from b3os.store.edge_states import Marked
 from b3os.store.trigger_notices import Settled, Sighting
+from b3os.store.triggers import Name
 from services.master.chain.book import Fate, Written, run_of, sighting
 from services.master.chain.reading import Found
 
@@ -23,6 +25,11 @@ class MemoryBook:
         self._states: dict[str, str] = {}
         self._sightings: dict[str, Sighting] = {}
         self._position: bytes | None = None
+
+    @property
+    def sightings(self) -> dict[str, tuple[int, str]]:
+        """Where the events of runs were seen last: block and hash."""
+        return {run: (one.block, one.block_hash) for run, one in self._sightings.items()}
 
     async def position(self, source: str) -> dict[str, Any] | None:
         """Return the stored cursor, as new as from a database."""
@@ -62,3 +69,50 @@ class MemoryBook:
         self._states[run_id] = state
         self.notices[run_id].append(state)
         return [Settled(org_id, run_id, state, self.runs[run_id].event.row.workflow_id)]
+
+
+class MemoryEdgeBook:
+    """The same of a source of triggers on state, with what is known of each trigger."""
+
+    def __init__(self) -> None:
+        self.inner = MemoryBook()
+        self.edges: dict[Name, bytes] = {}
+        self.problems: dict[Name, str] = {}
+        self.writes = 0
+
+    async def position(self, source: str) -> dict[str, Any] | None:
+        """Return the stored cursor."""
+        return await self.inner.position(source)
+
+    async def pending(self, source: str, until: int) -> list[Sighting]:
+        """Return the undecided events up to a block."""
+        return await self.inner.pending(source, until)
+
+    async def states(self, source: str) -> dict[Name, Marked]:
+        """Return what was stored, as new as from a database."""
+        return {name: msgspec.json.decode(stored, type=Marked) for name, stored in self.edges.items()}
+
+    async def write(
+        self,
+        cursor: tuple[str, int, dict[str, Any]],
+        found: Sequence[Found],
+        *,
+        state: str,
+        edges: Mapping[Name, Marked | None],
+        fates: Sequence[Fate] = (),
+    ) -> Written:
+        """Do everything at once, or raise StaleEpoch."""
+        written = await self.inner.write(cursor, found, state=state, fates=fates)
+        self.writes += 1
+        for name, marked in edges.items():
+            if marked is None:
+                self.edges.pop(name, None)
+            else:
+                self.edges[name] = msgspec.json.encode(marked)
+        return written
+
+    async def tell(self, wrong: Mapping[Name, str], cured: Collection[Name]) -> None:
+        """Remember what triggers were told."""
+        self.problems.update(wrong)
+        for name in cured:
+            self.problems.pop(name, None)

@@ -110,6 +110,42 @@ def test_a_transfer_that_fails_and_the_next_fifth_block_start_runs(running: Hous
     assert len(running.runs(fails["id"])) == 1
 
 
+def test_a_balance_above_its_threshold_starts_one_run_and_another_only_after_it_has_fallen(
+    running: House, local: Local
+) -> None:
+    holder = demo.call(local.url, "eth_accounts")[5]
+    note = {"type": "log", "payload": {"message": "{{root.result.amount}}"}}
+    held = {"walletAddress": holder, "tokenAddress": local.token, "value": "100"}
+    above = running.publish("above", watching(local, "evm-balance", {**held, "operator": "$gte"}, note))
+    function = {"functionSignature": "balanceOf(address) view returns (uint256 left)", "args": [holder]}
+    asked = {**function, "address": local.token, "operator": "$lt", "value": "100"}
+    below = running.publish("below", watching(local, "evm-view", asked, note))
+
+    def move(amount: int, *, is_back: bool = False) -> None:
+        sender, recipient = (holder, local.owner) if is_back else (local.owner, holder)
+        data = f"0xa9059cbb{recipient[2:].rjust(64, '0')}{amount:064x}"
+        call = {"from": sender, "to": local.token, "data": data, "gas": "0x186a0"}
+        demo.receipt(local.url, demo.call(local.url, "eth_sendTransaction", call))
+
+    def await_runs(workflow: dict[str, Any], count: int) -> None:
+        until(lambda: len(running.runs(workflow["id"])) == count, what=f"run {count} of {workflow['name']}")
+
+    await_runs(below, 1)  # it holds less when the workflow is published
+    move(99)
+    move(1)
+    await_runs(above, 1)
+    first = running.finished_run(running.runs(above["id"])[0]["id"])["executionState"]["root"]["result"]
+    assert (first["amount"], first["walletAddress"].lower(), first["symbol"]) == ("100", holder, "B3T")
+    move(50)
+    move(60, is_back=True)
+    await_runs(below, 2)
+    move(10)
+    await_runs(above, 2)
+    found = [running.finished_run(run["id"])["executionState"]["root"]["result"] for run in running.runs(below["id"])]
+    assert sorted((one["value"], one["outputs"]["left"]) for one in found) == [("0", "0"), ("90", "90")]
+    assert "thresholds:31337" in [one["id"] for one in running.call("GET", "/v1/sources")["data"]["items"]]
+
+
 def test_coins_sent_by_one_workflow_start_another(running: House, local: Local) -> None:
     note = {"type": "log", "payload": {"message": "{{root.result.amount}} wei"}}
     receiver = running.publish("paid", watching(local, "eth-receive", {"walletAddress": local.friend}, note))

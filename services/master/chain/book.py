@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -66,9 +66,18 @@ class StoredBook:
         return await notices.pending(self._pool, source, until)
 
     async def write(
-        self, cursor: tuple[str, int, dict[str, Any]], found: Sequence[Found], *, state: str, fates: Sequence[Fate] = ()
+        self,
+        cursor: tuple[str, int, dict[str, Any]],
+        found: Sequence[Found],
+        *,
+        state: str,
+        fates: Sequence[Fate] = (),
+        also: Callable[[Connection], Awaitable[None]] | None = None,
     ) -> Written:
-        """Admit events, note or decide them, and move the cursor, or nothing at all; raises StaleEpoch."""
+        """Admit events, note or decide them, and move the cursor, or nothing at all; raises StaleEpoch.
+
+        `also` writes, in the same transaction, what else the source must not forget.
+        """
         settled: list[Settled] = []
 
         async def note(db: Connection, outcomes: list[Outcome]) -> None:
@@ -84,7 +93,7 @@ class StoredBook:
             if fates:
                 settled.extend(await notices.settle(db, fates))
 
-        outcomes = await self._admitter.admit([one.event for one in found], cursor, then=note)
+        outcomes = await self._admitter.admit([one.event for one in found], cursor, also=also, then=note)
         for one in settled:
             await self._tell(one)
         return Written(outcomes, settled)
