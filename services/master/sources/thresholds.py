@@ -271,6 +271,7 @@ class ThresholdSource:
         state = "finalized" if group.policy == "finalized" else "pending"
         await self._book.write(self._position(places), step.found, state=state, edges=edges)
         self._open = max(self._open, place[0])
+        self._settled = min(self._settled, place[0] - 1)  # many confirmations: the block may be final long since
 
     def _position(self, places: Mapping[str, Place], final: int | None = None) -> tuple[str, int, dict[str, Any]]:
         assert self._epoch is not None, "a poll begins with _begin"
