@@ -34,6 +34,8 @@ class Chain(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     rpc_weights: tuple[Annotated[int, Meta(ge=0, le=1000)], ...] = ()
     #: Whether headers carry a bloom that can be trusted to name every log.
     has_bloom: bool = True
+    #: Whether blocks are traced, by upstreams that do, for the coins that calls inside transactions move.
+    traces: bool = True
 
     @property
     def poll_s(self) -> float:

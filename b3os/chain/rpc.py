@@ -51,8 +51,8 @@ class Rpc:
 
     def __init__(self, chain: Chain, http: HttpClient, *, now: Callable[[], float] = time.monotonic) -> None:
         self.chain = chain
+        self.now = now
         self._http = http
-        self._now = now
         self.upstreams = Upstreams(chain.rpc_urls, chain.rpc_weights, now)
         #: Who gave the last answer.
         self.answered: Upstream | None = None
@@ -65,9 +65,13 @@ class Rpc:
         view._last = self._last if upstream is None else (*self._last, upstream)
         return view
 
+    def order(self) -> list[Upstream]:
+        """Return the upstreams in the order in which the next call asks them."""
+        return self.upstreams.order(self._last)
+
     def first(self) -> Upstream:
         """Return the upstream that the next call is sent to."""
-        return self.upstreams.order(self._last)[0]
+        return self.order()[0]
 
     async def call(self, method: str, *params: Any) -> Any:
         """One call; returns its result, raises RpcError or ChainUnreachable."""
@@ -90,6 +94,14 @@ class Rpc:
             found += [msgspec.json.decode(result, type=kind) for result in await self._ask(part, kind)]
         return found
 
+    async def one(self, upstream: Upstream, kind: type[T], method: str, *params: Any) -> T:
+        """One call of one upstream, for what not every one can do: a failure is not held against it.
+
+        Raises RpcError, OSError, TimeoutError, msgspec.DecodeError, RecursionError or B3osError.
+        """
+        (found,) = await self._send(upstream, [(method, params)])
+        return msgspec.json.decode(found, type=kind)
+
     async def height(self) -> int:
         """Number of the newest block: a hint, since another backend may lag behind it."""
         found = int(await self.typed(str, "eth_blockNumber"), 16)
@@ -99,11 +111,11 @@ class Rpc:
 
     async def look_around(self) -> None:
         """Ask every upstream that does not rest for its head, so that one that lags is not asked first."""
-        for upstream in [u for u in self.upstreams.all if u.blocked_until <= self._now()]:
+        for upstream in [u for u in self.upstreams.all if u.blocked_until <= self.now()]:
             try:
                 (found,) = await self._send(upstream, [("eth_blockNumber", ())])
                 upstream.head = int(msgspec.json.decode(found, type=str), 16)
-            except (RpcError, OSError, TimeoutError, ValueError, B3osError) as error:
+            except (RpcError, OSError, TimeoutError, ValueError, RecursionError, B3osError) as error:
                 self.upstreams.block(upstream, getattr(error, "cause", Cause.OTHER), str(error) or type(error).__name__)
 
     async def tagged(self, tag: str) -> Header | None:
@@ -133,7 +145,7 @@ class Rpc:
     async def _ask(self, calls: Sequence[tuple[str, Sequence[Any]]], kind: Any = Any) -> list[msgspec.Raw]:
         problems: list[str] = []
         last: RpcError | None = None
-        for upstream in self.upstreams.order(self._last):
+        for upstream in self.order():
             self.answered = upstream
             try:
                 results = await self._send(upstream, calls)
@@ -147,7 +159,7 @@ class Rpc:
                     self.upstreams.block(upstream, error.cause, error.message, rest_s=error.rest_s)
                 problems.append(f"{upstream.host}: {error.message}")
                 last = error
-            except (OSError, TimeoutError, msgspec.DecodeError, B3osError) as error:
+            except (OSError, TimeoutError, msgspec.DecodeError, RecursionError, B3osError) as error:
                 reason = str(error) if isinstance(error, B3osError) else type(error).__name__
                 self.upstreams.block(upstream, Cause.OTHER, reason)
                 problems.append(f"{upstream.host}: {reason}")

@@ -35,6 +35,10 @@ class Upstream:
         self.last_error = ""
         self.is_pinned = False
         self.takes_batches = True
+        #: How it traces a block: the name of a dialect; empty: it does not; None: it has not been asked.
+        self.tracer: str | None = None
+        #: It is not asked to trace before this.
+        self.traces_at = 0.0
         #: The highest block that it has announced.
         self.head = 0
         self.share = 0
@@ -87,6 +91,12 @@ class Upstreams:
         """Say how each fares, without its address."""
         now = self._now()
         return [
-            {"name": u.name, "head": u.head, "isResting": u.blocked_until > now, "lastError": u.last_error}
+            {
+                "name": u.name,
+                "head": u.head,
+                "isResting": u.blocked_until > now,
+                "lastError": u.last_error,
+                "traces": None if u.tracer is None else bool(u.tracer),
+            }
             for u in self.all
         ]

@@ -95,7 +95,11 @@ _LOG_RESULT = _object(
 _TOKEN_RESULT = _object(
     **_PLACE, **_MOVED, tokenAddress=_ADDRESS, decimals={"type": ["integer", "null"]}, logIndex={"type": "integer"}
 )
-_COIN_RESULT = _object(**_PLACE, **_MOVED)
+_COIN_RESULT = _object(
+    **_PLACE,
+    **_MOVED,
+    internal={"type": "boolean", "description": "Whether a call inside the transaction moved them"},
+)
 _REVERT_PAYLOAD = _object(
     chainId=_CHAIN,
     confirmations=_CONFIRMATIONS,
@@ -160,9 +164,11 @@ _SPECS = (
                 {**_TOKEN_PAYLOAD, "required": ["chainId"]}, _TOKEN_RESULT, ("evm",)),
     TriggerSpec("erc20-send", "Token sent", "Runs when an account sends ERC-20 tokens.",
                 {**_TOKEN_PAYLOAD, "required": ["chainId"]}, _TOKEN_RESULT, ("evm",)),
-    TriggerSpec("eth-receive", "Coin received", "Runs when an account receives the native coin of a chain.",
+    TriggerSpec("eth-receive", "Coin received", "Runs when an account receives the native coin of a chain; from "
+                "contracts where the chain's nodes trace blocks.",
                 {**_COIN_PAYLOAD, "required": ["chainId"]}, _COIN_RESULT, ("evm",)),
-    TriggerSpec("eth-send", "Coin sent", "Runs when an account sends the native coin of a chain.",
+    TriggerSpec("eth-send", "Coin sent", "Runs when an account sends the native coin of a chain; a contract "
+                "where the chain's nodes trace blocks.",
                 {**_COIN_PAYLOAD, "required": ["chainId"]}, _COIN_RESULT, ("evm",)),
     TriggerSpec(REVERT_TYPE, "Transaction reverted", "Runs when a transaction of an account, or to a contract, fails.",
                 {**_REVERT_PAYLOAD, "required": ["chainId"]}, _REVERT_RESULT, ("evm",)),

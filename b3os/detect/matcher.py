@@ -56,13 +56,17 @@ class LogMatch(msgspec.Struct, Generic[RowT], frozen=True):
 
 
 class Transfer(msgspec.Struct, frozen=True):
-    """A native transfer: addresses and hash as 0x strings, value in wei."""
+    """A native transfer: addresses and hash as 0x strings, value in wei.
+
+    `inner` names one that a call inside the transaction made; it is empty for what the transaction itself moves.
+    """
 
     hash: str
     sender: str
     to: str
     value: int
     place: dict[str, Any]
+    inner: str = ""
 
 
 class NativeMatch(msgspec.Struct, Generic[RowT], frozen=True):

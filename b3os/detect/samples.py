@@ -145,7 +145,7 @@ def _chain_result(watch: Watch) -> dict[str, Any]:
         place |= {"transactionHash": NOWHERE, "txHash": NOWHERE}
         moved = native_result(watch, sender=sender, to=to, value=max(watch.min_amount, 10**18), place=place)
         assert moved is not None, "it is as large as it must be"
-        return {**moved, "symbol": "ETH"}
+        return {**moved, "symbol": "ETH", "internal": False}
     untested = Watch(type=watch.type, chain_id=watch.chain_id, event=watch.event)
     found = log_result(untested, sample_log(watch))
     assert found is not None, "the log was made for this watch"

@@ -16,6 +16,7 @@ from b3os.detect.matcher import Matcher, RowT
 from b3os.reading.blocks import calls_of, receipts_of, transfers_of, whole_blocks
 from b3os.reading.logs import Logs
 from b3os.reading.tokens import Tokens
+from b3os.reading.traces import Traces
 
 
 class Seen(msgspec.Struct, Generic[RowT], frozen=True):
@@ -38,8 +39,14 @@ class Sight(Generic[RowT]):
         self._matcher = matcher
         self._logs: Logs[RowT] = Logs(matcher, rpc.chain.id)
         self._tokens = Tokens(rpc)
+        self._traces = Traces(rpc)
         #: Events of the last look, whether a trigger asked for them or not.
         self.count = 0
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether the last look at transactions missed traces that some upstream might have given."""
+        return self._traces.is_partial
 
     @property
     def reads_blocks(self) -> bool:
@@ -61,28 +68,39 @@ class Sight(Generic[RowT]):
             found.append(Seen(match.row, result, header, log.transaction_hash, match.watch.policy, log=log))
         return found
 
-    async def transactions(self, rpc: Rpc, headers: Sequence[Header]) -> list[Seen[RowT]]:
-        """Return what transactions in blocks do themselves, in order: coins that they move, and those that revert."""
+    async def transactions(self, rpc: Rpc, headers: Sequence[Header], *, settles: bool = False) -> list[Seen[RowT]]:
+        """Return what transactions in blocks do, in order: coins that they move, and those that revert.
+
+        `settles`: it is the last look, and has time for traces.
+        """
         self.count = 0
         if not self.reads_blocks:
             return []
         blocks = await whole_blocks(rpc, headers)
-        return [*await self._transfers(rpc, blocks), *await self._reverts(rpc, blocks)]
+        return [*await self._transfers(rpc, blocks, settles=settles), *await self._reverts(rpc, blocks)]
 
-    async def _transfers(self, rpc: Rpc, blocks: Sequence[Block]) -> list[Seen[RowT]]:
+    async def _transfers(self, rpc: Rpc, blocks: Sequence[Block], *, settles: bool) -> list[Seen[RowT]]:
         if not self._matcher.watches_transfers(self.chain.id):
             return []
         transfers = [transfer for block in blocks for transfer in transfers_of(block)]
+        transfers += await self._traces.read(rpc, blocks, settles=settles)
         self.count += len(transfers)
         matches = self._matcher.match_transfers(self.chain.id, transfers)
-        receipts = await receipts_of(rpc, [match.transfer.hash for match in matches], patient=True)
+        outer = [match.transfer.hash for match in matches if not match.transfer.inner]
+        receipts = await receipts_of(rpc, outer, patient=True)
         by_height = {block.height: block for block in blocks}
         found = []
         for match in matches:
-            tx, block = match.transfer.hash, by_height[match.transfer.place["blockNumber"]]
-            about = {"symbol": self.chain.symbol, "blockTimestamp": block.time_ms // 1000}
-            if not _has_reverted(receipts[tx]):
-                found.append(Seen(match.row, {**match.result, **about}, block, tx, match.policy, f"{tx}:value"))
+            tx, inner = match.transfer.hash, match.transfer.inner
+            block = by_height[match.transfer.place["blockNumber"]]
+            about = {
+                "symbol": self.chain.symbol,
+                "blockTimestamp": block.time_ms // 1000,
+                "internal": bool(inner),
+            }
+            if inner or not _has_reverted(receipts[tx]):
+                mark = f"{tx}:inner:{inner}" if inner else f"{tx}:value"
+                found.append(Seen(match.row, {**match.result, **about}, block, tx, match.policy, mark))
         return found
 
     async def _reverts(self, rpc: Rpc, blocks: Sequence[Block]) -> list[Seen[RowT]]:

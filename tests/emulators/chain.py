@@ -22,6 +22,7 @@ from tests.emulators.dialects import DIALECTS, TOO_MANY_LOGS
 from tests.emulators.faults import Fault, Reply, Said, reply_fault, result_fault
 from tests.emulators.ledger import Block, Emitted, Ledger, Tx, digest, has_topics
 from tests.emulators.serving import Served
+from tests.emulators.tracing import traced
 
 
 class View:
@@ -40,7 +41,8 @@ class View:
         self.max_logs = 0
         self.max_addresses = 0
         self.takes_batches = True
-        self.can_trace = False
+        #: How it traces: trace_block, flatCallTracer, callTracer.
+        self.tracers: set[str] = set()
         self.has_multicall = True
         #: Whether it reads the state of a block that is named by its hash.
         self.takes_hashes = True
@@ -110,14 +112,25 @@ class View:
             case "eth_getBlockReceipts":
                 block = self._by_hash(params[0]) if len(params[0]) == 66 else self._by_number(params[0])
                 return None if block is None else [block.receipt(order) for order in range(len(block.txs))]
-            case "debug_traceBlockByHash" if self.can_trace:
-                block = self._by_hash(params[0])
-                if block is None:
-                    raise Said(-32000, "block not found")
-                return block.traces()
+            case "trace_block" | "debug_traceBlockByHash" | "debug_traceTransaction":
+                return self._traces(method, params)
             case "eth_call" | "eth_getBalance" | "eth_getCode":
                 return self._state(method, params)
         raise Said(-32601, f"the method {method} does not exist/is not available")
+
+    def _traces(self, method: str, params: list[Any]) -> Any:
+        options = params[1] if len(params) > 1 else None
+        if (options["tracer"] if options else method) not in self.tracers:
+            raise Said(-32601, f"the method {method} does not exist/is not available")
+        if method == "debug_traceTransaction":
+            place = self.ledger.place_of(params[0])
+            if place is None:
+                raise Said(-32000, "transaction not found")
+            return traced("debug_traceBlockByHash", options, place[0], (place[1],))[0]["result"]
+        block = self._by_hash(params[0]) if options else self._by_number(params[0])
+        if block is None:
+            raise Said(-32000, "block not found")
+        return traced(method, options, block)
 
     def _state(self, method: str, params: list[Any]) -> str:
         if method == "eth_getCode":

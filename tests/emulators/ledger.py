@@ -46,6 +46,17 @@ class Emitted(msgspec.Struct, frozen=True):
     data: str = "0x"
 
 
+class Inner(msgspec.Struct, frozen=True):
+    """A call inside a transaction, and those that it makes."""
+
+    sender: str
+    to: str
+    value: int
+    type: str = "CALL"
+    error: str = ""
+    calls: tuple["Inner", ...] = ()
+
+
 class Tx(msgspec.Struct, frozen=True):
     """A transaction: its hash, its logs, the coins that it moves. `inner` are the internal calls that move coins.
 
@@ -58,7 +69,7 @@ class Tx(msgspec.Struct, frozen=True):
     to: str | None = "0x" + "22" * 20
     value: int = 0
     status: int = 1
-    inner: tuple[tuple[str, str, int], ...] = ()
+    inner: tuple["Inner", ...] = ()
     input: str = "0x"
     sets: tuple[tuple[str, str], ...] = ()
 
@@ -133,23 +144,6 @@ class Block:
             "gasUsed": "0x5208",
             "logs": [log for log in self.logs if log["transactionHash"] == tx.hash],
         }
-
-    def traces(self) -> list[dict[str, Any]]:
-        """The call trees of this block as debug_traceBlockByHash sends them."""
-        return [
-            {
-                "txHash": tx.hash,
-                "result": {
-                    "type": "CALL",
-                    "from": tx.sender,
-                    "to": tx.to,
-                    "value": hex(tx.value),
-                    "calls": [{"type": "CALL", "from": a, "to": b, "value": hex(v)} for a, b, v in tx.inner],
-                }
-                | ({} if tx.status else {"error": "execution reverted"}),
-            }
-            for tx in self.txs
-        ]
 
 
 class Ledger:

@@ -2,9 +2,9 @@
 
 A history follows from its seed: blocks of transfers and other logs, forks that drop, move and change transactions,
 faults of one upstream at a time, masters that are killed or paused. The clock is virtual. At the end all is calm; then
-the runs must be the matching logs of the canonical chain, in some histories its reverted transactions and every third
-block too: none missing, none twice, and every other run told that its event was removed. By hand:
-`python -m tests.simulation.chains --seeds 1000`; a wrong history is printed.
+the runs must be the matching logs of the canonical chain, in some histories its reverted transactions, the coins that
+calls inside transactions moved and every third block too: none missing, none twice, and every other run told that its
+event was removed. By hand: `python -m tests.simulation.chains --seeds 1000`; a wrong history is printed.
 """
 
 import argparse
@@ -19,13 +19,14 @@ from b3os.chain.rpc import Rpc
 from b3os.chain.rpc_errors import ChainUnreachable, RpcError
 from b3os.detect.matcher import Matcher
 from b3os.errors import StaleEpoch
+from b3os.reading.traces import DIALECTS
 from b3os.store.triggers import TriggerRow
 from services.master.chain.book import Book
 from services.master.chain.reading import Found
 from services.master.sources.chain import Chains, ChainSource
 from services.master.table import Table
 from tests.emulators.chain import ALICE, BOB, TOKEN, Network, transfer
-from tests.emulators.ledger import Emitted, Ledger, Tx, digest
+from tests.emulators.ledger import Emitted, Inner, Ledger, Tx, digest
 from tests.simulation.book import MemoryBook
 from tests.trigger_records import compiled
 
@@ -62,6 +63,8 @@ class History:
             view.takes_batches = self.random.random() > 0.1
         #: Whether triggers listen to blocks and transactions too, which are then read whole.
         self.is_whole = self.random.random() < 0.3
+        for view in self.network.views:
+            view.tracers = {self.random.choice(DIALECTS)}
         self.book = MemoryBook()
         self.epoch = 1
         self.source = self.master()
@@ -80,6 +83,7 @@ class History:
                 about = {"chainId": CHAIN_ID, "confirmations": policy}
                 table.apply(compiled(f"blocks_{policy}", "evm-block", {**about, "every": EVERY}))
                 table.apply(compiled(f"reverts_{policy}", "evm-revert", {**about, "address": TOKEN}))
+                table.apply(compiled(f"coins_{policy}", "eth-receive", {**about, "walletAddress": BOB}))
         return ChainSource(
             Rpc(chain, self.network, now=lambda: self.clock),
             table=table,
@@ -98,7 +102,14 @@ class History:
         ]
         if self.random.random() < 0.3:
             logs.insert(0, Emitted(OTHER, (digest("topic"),)))
-        return Tx(digest("tx", self.made), tuple(logs), to=TOKEN, status=int(self.random.random() > 0.1))
+        status = int(self.random.random() > 0.1)
+        return Tx(digest("tx", self.made), tuple(logs), to=TOKEN, status=status, inner=self.inner())
+
+    def inner(self) -> tuple[Inner, ...]:
+        """Calls inside a transaction, of which the last may fail."""
+        amounts = [self.random.randint(1, 3) for _ in range(self.random.choice((0, 0, 1, 2)))]
+        error = self.random.choice(("", "", "execution reverted"))
+        return (*(Inner(TOKEN, BOB, amount) for amount in amounts), Inner(TOKEN, BOB, 4, error=error))
 
     def mine(self) -> None:
         """A block of new and waiting transactions."""
@@ -127,7 +138,7 @@ class History:
         if self.random.random() < 0.8 or not tx.logs:
             return tx
         logs = (*tx.logs[:-1], transfer(TOKEN, ALICE, BOB, self.random.randint(10, 19)))
-        return Tx(tx.hash, logs, to=TOKEN, status=int(self.random.random() > 0.3))
+        return Tx(tx.hash, logs, to=TOKEN, status=int(self.random.random() > 0.3), inner=self.inner())
 
     def fault(self) -> None:
         """A fault of one upstream, while the others are well."""
@@ -210,9 +221,16 @@ class History:
         if self.is_whole:
             reverted = [tx.hash for tx in txs if not tx.status]
             found |= {(f"reverts_{policy}", tx, 0, "reverted") for policy in POLICIES for tx in reverted}
+            found |= {(f"coins_{policy}", *which) for policy in POLICIES for tx in txs for which in moved(tx)}
             turns = range(EVERY, ledger.final + 1, EVERY)
             found |= {(f"blocks_{policy}", "block", number, "") for policy in POLICIES for number in turns}
         return found
+
+
+def moved(tx: Tx) -> list[tuple[str, int, str]]:
+    """The coins that calls inside a transaction moved to BOB: which of the same amount each is, and the amount."""
+    values = [call.value for call in tx.inner if tx.status and not call.error]
+    return [(tx.hash, values[:at].count(value), str(value)) for at, value in enumerate(values)]
 
 
 def listening(network: Network, book: Book) -> tuple[Table, Matcher[TriggerRow]]:
@@ -240,6 +258,8 @@ def key_of(found: Found) -> Key:
     match found.event.row.type:
         case "evm-block":
             return workflow, "block", int(parts[3]), ""
+        case "eth-receive":
+            return workflow, parts[2], int(parts[7]), parts[6]
         case "evm-revert":
             return workflow, parts[2], 0, parts[3]
     return workflow, parts[2], int(parts[3]), f"0x{int(found.event.result['amount']):064x}"

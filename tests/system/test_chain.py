@@ -171,6 +171,28 @@ def test_coins_sent_by_one_workflow_start_another(running: House, local: Local) 
     assert len(running.runs(receiver["id"])) == 1
 
 
+def test_coins_that_a_contract_passes_on_start_a_run(running: House, local: Local) -> None:
+    # Calls the address in its call data with the coins that it was given.
+    code = "6000600060006000" + "34" + "60003560601c" + "5a" + "f1" + "00"
+    size = f"{len(code) // 2:02x}"
+    deploy = {"from": local.owner, "data": f"0x60{size}600c60003960{size}6000f3{code}", "gas": "0x100000"}
+    contract = demo.receipt(local.url, demo.call(local.url, "eth_sendTransaction", deploy))["contractAddress"]
+    receiver = demo.call(local.url, "eth_accounts")[6]
+    note = {"type": "log", "payload": {"message": "{{root.result.amount}}"}}
+    workflow = running.publish("passed on", watching(local, "eth-receive", {"walletAddress": receiver}, note))
+    call = {"from": local.owner, "to": contract, "value": "0x7", "data": receiver, "gas": "0x100000"}
+    sent = demo.receipt(local.url, demo.call(local.url, "eth_sendTransaction", call))
+    found = started(running, workflow)["executionState"]["root"]["result"]
+    assert (found["amount"], found["internal"], found["from"].lower()) == ("7", True, contract)
+    assert found["txHash"] == sent["transactionHash"]
+    until(lambda: _traces(running) == [True], what="the state of the source")
+
+
+def _traces(running: House) -> list[bool | None]:
+    (chain,) = [one for one in running.call("GET", "/v1/chains")["data"]["items"] if one["id"] == 31337]
+    return [one["traces"] for one in (chain["coverage"] or {"upstreams": []})["upstreams"]]
+
+
 def test_an_unknown_chain_and_a_bad_address_are_refused_before_they_listen(running: House, local: Local) -> None:
     note = {"type": "log", "payload": {}}
     for payload in ({"chainId": 999_999, "address": local.token}, {"address": "0x12"}):

@@ -20,11 +20,14 @@ class SecondRead:
     def __init__(self, rpc: Rpc, reader: Reader) -> None:
         self._rpc = rpc
         self._reader = reader
+        #: Nobody could say what calls inside the transactions of the last blocks did.
+        self._is_partial = False
 
     async def read(self, rpc: Rpc, blocks: Sequence[Header], *, patient: bool, now_ms: int) -> list[Found]:
         """Return all events that any of two upstreams has in these blocks."""
         lead = rpc.first()
-        found = await self._reader.read(rpc, blocks, patient=patient, now_ms=now_ms)
+        found = await self._reader.read(rpc, blocks, patient=patient, now_ms=now_ms, settles=True)
+        self._is_partial = self._reader.is_partial
         if len(self._rpc.upstreams.order()) < 2:
             return found
         try:
@@ -60,7 +63,11 @@ class SecondRead:
         if header is None or header.hash != receipt.block_hash:
             return ""  # two views: ask again with the next blocks
         there = await self._reader.read(self._rpc, [header], patient=True, now_ms=0)
-        return "finalized" if (sighting.org_id, sighting.run_id) in {run_of(one) for one in there} else "removed"
+        if (sighting.org_id, sighting.run_id) in {run_of(one) for one in there}:
+            return "finalized"
+        if self._is_partial or self._reader.is_partial:
+            return "finalized" if header.hash == sighting.block_hash else ""  # the same block is the same event
+        return "removed"
 
     async def _receipts(self, tx: str) -> list[Receipt]:
         """Ask every upstream that can be asked: nothing is taken back on one's word."""
