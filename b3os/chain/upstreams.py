@@ -39,6 +39,8 @@ class Upstream:
         self.tracer: str | None = None
         #: It is not asked to trace before this.
         self.traces_at = 0.0
+        #: It is not asked for all receipts of a block before this.
+        self.receipts_at = 0.0
         #: The highest block that it has announced.
         self.head = 0
         self.share = 0

@@ -1,8 +1,8 @@
-"""Blocks, receipts and heights that agree with each other, or are asked for again."""
+"""Blocks and heights that agree with each other, or are asked for again."""
 
 from collections.abc import Sequence
 
-from b3os.chain.blocks import Block, Header, Receipt
+from b3os.chain.blocks import Block, Header
 from b3os.chain.rpc import Rpc
 from b3os.chain.rpc_errors import ChainUnreachable
 from b3os.detect.evm import Call
@@ -45,16 +45,6 @@ async def whole_blocks(rpc: Rpc, headers: Sequence[Header]) -> list[Block]:
     if len(served) < len(headers):
         raise Inconsistent(f"chain {rpc.chain.id}: blocks up to {headers[-1].height} changed while they were read")
     return served
-
-
-async def receipts_of(rpc: Rpc, hashes: Sequence[str], *, patient: bool) -> dict[str, Receipt | None]:
-    """Return receipts by transaction; who is patient rather asks again than take none."""
-    unique = list(dict.fromkeys(hashes))
-    found = dict(zip(unique, await rpc.receipts(unique), strict=True))
-    missing = [hash_ for hash_, receipt in found.items() if receipt is None]
-    if missing and patient:
-        raise Inconsistent(f"chain {rpc.chain.id}: no receipt yet for {missing[0]}")
-    return found
 
 
 async def final_height(rpc: Rpc, head: int) -> int:

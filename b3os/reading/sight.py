@@ -13,8 +13,9 @@ from b3os.chain.blocks import Block, Header, Receipt
 from b3os.chain.rpc import Rpc
 from b3os.detect.event_logs import LogEvent
 from b3os.detect.matcher import Matcher, RowT
-from b3os.reading.blocks import calls_of, receipts_of, transfers_of, whole_blocks
+from b3os.reading.blocks import calls_of, transfers_of, whole_blocks
 from b3os.reading.logs import Logs
+from b3os.reading.receipts import receipts_of
 from b3os.reading.tokens import Tokens
 from b3os.reading.traces import Traces
 
@@ -86,7 +87,7 @@ class Sight(Generic[RowT]):
         transfers += await self._traces.read(rpc, blocks, settles=settles)
         self.count += len(transfers)
         matches = self._matcher.match_transfers(self.chain.id, transfers)
-        outer = [match.transfer.hash for match in matches if not match.transfer.inner]
+        outer = [(m.transfer.place["blockHash"], m.transfer.hash) for m in matches if not m.transfer.inner]
         receipts = await receipts_of(rpc, outer, patient=True)
         by_height = {block.height: block for block in blocks}
         found = []
@@ -109,7 +110,8 @@ class Sight(Generic[RowT]):
         calls = [call for block in blocks for call in calls_of(block)]
         self.count += len(calls)
         matches = self._matcher.match_calls(self.chain.id, calls)
-        receipts = await receipts_of(rpc, [match.call.hash for match in matches], patient=True)
+        wanted = [(match.call.place["blockHash"], match.call.hash) for match in matches]
+        receipts = await receipts_of(rpc, wanted, patient=True)
         by_height = {block.height: block for block in blocks}
         found = []
         for match in matches:

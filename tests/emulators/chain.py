@@ -44,6 +44,7 @@ class View:
         #: How it traces: trace_block, flatCallTracer, callTracer.
         self.tracers: set[str] = set()
         self.has_multicall = True
+        self.has_block_receipts = True
         #: Whether it reads the state of a block that is named by its hash.
         self.takes_hashes = True
         self.faults: list[Fault] = []
@@ -109,7 +110,7 @@ class View:
             case "eth_getTransactionReceipt":
                 place = self.ledger.place_of(params[0])
                 return None if place is None or not self._has(place[0]) else place[0].receipt(place[1])
-            case "eth_getBlockReceipts":
+            case "eth_getBlockReceipts" if self.has_block_receipts:
                 block = self._by_hash(params[0]) if len(params[0]) == 66 else self._by_number(params[0])
                 return None if block is None else [block.receipt(order) for order in range(len(block.txs))]
             case "trace_block" | "debug_traceBlockByHash" | "debug_traceTransaction":

@@ -128,3 +128,41 @@ def test_what_cannot_be_listened_to_is_refused(kind: str, payload: dict[str, Any
     with pytest.raises(BadInput) as caught:
         check_trigger(kind, payload)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("fault", ["", "internal", "null", "malformed", "rate", "http402", "other_receipts"])
+async def test_a_busy_contracts_receipts_come_by_block_or_one_by_one(fault: str) -> None:
+    case = Case()
+    case.watch(type="evm-revert", address=TOKEN, walletAddress="")
+    await case.poll()
+    if fault:
+        case.view.fail(fault, method="eth_getBlockReceipts")
+    txs = [call(f"busy {number}", status=number % 3) for number in range(60)]
+    case.ledger.mine(*txs)
+    await case.poll(2)
+    assert [one["txHash"] for one in results(case)] == [tx.hash for tx in txs if not tx.status]
+    alone = sum(method == "eth_getTransactionReceipt" for method, _ in case.view.calls)
+    assert alone == (60 if fault else 0)
+    assert not case.errors
+
+
+async def test_an_upstream_without_receipts_of_blocks_is_asked_for_them_once() -> None:
+    case = Case()
+    case.watch(type="evm-revert", address=TOKEN, walletAddress="")
+    case.view.has_block_receipts = False
+    await case.poll()
+    for block in range(4):
+        case.ledger.mine(*(call(f"{block} {number}") for number in range(25)))
+        await case.poll()
+    assert len(results(case)) == 100
+    assert sum(method == "eth_getBlockReceipts" for method, _ in case.view.calls) == 1
+
+
+async def test_few_receipts_of_a_block_are_asked_for_alone() -> None:
+    case = Case()
+    case.watch(type="evm-revert", address=TOKEN, walletAddress="")
+    await case.poll()
+    case.ledger.mine(*(call(str(number)) for number in range(5)), *(Tx(digest("other", n)) for n in range(100)))
+    await case.poll()
+    assert len(results(case)) == 5
+    assert sum(method == "eth_getBlockReceipts" for method, _ in case.view.calls) == 0

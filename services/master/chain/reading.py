@@ -15,7 +15,8 @@ from b3os.chain.blocks import Header, Receipt
 from b3os.chain.rpc import Rpc
 from b3os.detect.event_logs import LogEvent
 from b3os.detect.matcher import Matcher
-from b3os.reading.blocks import Inconsistent, receipts_of
+from b3os.reading.blocks import Inconsistent
+from b3os.reading.receipts import receipts_of
 from b3os.reading.sight import Seen, Sight
 from b3os.run.times import rfc3339
 from b3os.store.triggers import TriggerRow
@@ -87,7 +88,7 @@ class Reader:
     async def _log_events(self, rpc: Rpc, seen: Sequence[Seen[TriggerRow]], *, patient: bool) -> list[Found]:
         if not seen:
             return []
-        receipts = await receipts_of(rpc, [one.tx for one in seen], patient=patient)
+        receipts = await receipts_of(rpc, [(one.block.hash, one.tx) for one in seen], patient=patient)
         await self._sight.name_tokens(seen)
         found = []
         for one in seen:
