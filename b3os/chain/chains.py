@@ -36,6 +36,8 @@ class Chain(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     has_bloom: bool = True
     #: Whether blocks are traced, by upstreams that do, for the coins that calls inside transactions move.
     traces: bool = True
+    #: Addresses that tell of new blocks over a WebSocket (eth_subscribe newHeads), so that they are looked for at once.
+    ws_urls: tuple[str, ...] = ()
 
     @property
     def poll_s(self) -> float:
@@ -58,12 +60,15 @@ def load_chains(configured: str = "") -> dict[int, Chain]:
         wrong = [url for chain in more for url in chain.rpc_urls if not url.startswith(("http://", "https://"))]
         if wrong:
             raise BadInput("B3OS_CHAINS: rpcUrls begin with http:// or https://. See docs/settings.md.", code=400001)
+        wrong = [url for chain in more for url in chain.ws_urls if not url.startswith(("ws://", "wss://"))]
+        if wrong:
+            raise BadInput("B3OS_CHAINS: wsUrls begin with ws:// or wss://. See docs/settings.md.", code=400001)
         chains.update({chain.id: chain for chain in more})
     return chains
 
 
 def egress_of(chains: Iterable[Chain]) -> str:
     """Return the allow list of a client for nodes: their addresses are the operator's own, never a tenant's."""
-    hosts = {urlsplit(url) for chain in chains for url in chain.rpc_urls}
+    hosts = {urlsplit(url) for chain in chains for url in (*chain.rpc_urls, *chain.ws_urls)}
     named = sorted(f"{parts.hostname}:{parts.port}" for parts in hosts if parts.port)
     return ",".join(["0.0.0.0/0", "::/0", *named])

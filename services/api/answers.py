@@ -502,7 +502,7 @@ class SourceList(Answer, frozen=True, kw_only=True):
 
 
 class Coverage(Answer, frozen=True, kw_only=True):
-    """Which blocks have been read: once up to `headBlock` but for `gaps`, and again, when final, up to `finalBlock`."""
+    """Which blocks have been read: once up to `headBlock`, but for `gaps`, and when final again, up to `finalBlock`."""
 
     announced_block: int
     head_block: int
@@ -512,6 +512,7 @@ class Coverage(Answer, frozen=True, kw_only=True):
     blocks_repaired: int
     gaps: list[list[int]]
     ratio: float
+    subscribed: bool
     upstreams: list[dict[str, Any]]
     last_error: str | None
     updated_at: str | None

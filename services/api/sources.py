@@ -51,6 +51,7 @@ def _coverage(state: SourceState) -> dict[str, Any]:
         "blocksRepaired": detail.get("repaired", 0),
         "gaps": detail.get("gaps", []),
         "ratio": seen / (seen + missing) if seen + missing else 1.0,
+        "subscribed": detail.get("subscribed", False),
         "upstreams": detail.get("upstreams", []),
         "lastError": state.error or None,
         "updatedAt": time_text(state.told_at),

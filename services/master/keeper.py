@@ -15,7 +15,7 @@ from asyncpg import InterfaceError, PostgresError
 from b3os.errors import B3osError, StaleEpoch
 from b3os.store import leases, source_states
 from b3os.store.pool import Pool
-from services.master.source import Family, Owned, Reporting, Source
+from services.master.source import Family, Listening, Owned, Reporting, Source
 
 log = logging.getLogger("b3os.master")
 
@@ -99,20 +99,29 @@ class Keeper:
         )
 
     async def _follow(self, source: Source) -> None:
-        """Poll a source for as long as its lease is ours."""
-        task = asyncio.current_task()
+        """Poll a source for as long as its lease is ours, and let it hear of news meanwhile."""
         try:
-            while True:
-                epoch = self._epochs.get(source.name)
-                if epoch is None:
-                    return
-                pause = await self._poll(source, epoch)
-                if task is not None and task.cancelling():
-                    return  # asyncio.wait_for of Python 3.11, which redis-py calls, may swallow the cancellation
-                await asyncio.sleep(pause)
+            async with asyncio.TaskGroup() as group:
+                listening = group.create_task(source.listen()) if isinstance(source, Listening) else None
+                try:
+                    await self._polls(source)
+                finally:
+                    if listening is not None:
+                        listening.cancel()
         finally:
             del self._following[source.name]
             await source.forget()
+
+    async def _polls(self, source: Source) -> None:
+        task = asyncio.current_task()
+        while True:
+            epoch = self._epochs.get(source.name)
+            if epoch is None:
+                return
+            pause = await self._poll(source, epoch)
+            if task is not None and task.cancelling():
+                return  # asyncio.wait_for of Python 3.11, which redis-py calls, may swallow the cancellation
+            await (source.rest(pause) if isinstance(source, Listening) else asyncio.sleep(pause))
 
     async def _poll(self, source: Source, epoch: int) -> float:
         try:

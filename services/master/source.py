@@ -44,6 +44,19 @@ class Reporting(Protocol):
 
 
 @runtime_checkable
+class Listening(Protocol):
+    """A source that can hear of news between its polls."""
+
+    async def listen(self) -> None:
+        """Hear of news until cancelled, or return when there is nothing to hear it from."""
+        ...
+
+    async def rest(self, pause_s: float) -> None:
+        """Wait until the next poll, at most so long."""
+        ...
+
+
+@runtime_checkable
 class Owned(Protocol):
     """A source that reads with an organization's credential: only that organization sees how it fares."""
 

@@ -1,5 +1,6 @@
 """A Transfer on a real Anvil becomes a run that reads the sender's balance back, streamed in order."""
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -32,7 +33,8 @@ def local() -> Iterator[Local]:
 
 @pytest.fixture(scope="module")
 def running(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    chains = f'[{{"id":31337,"name":"local","rpcUrls":["{local.url}"],"confirmations":0}}]'
+    about = {"id": 31337, "name": "local", "rpcUrls": [local.url], "wsUrls": [local.url.replace("http", "ws")]}
+    chains = json.dumps([{**about, "confirmations": 0}])
     with house(tmp_path_factory.mktemp("chain") / "data", B3OS_CHAINS=chains) as found:
         yield found
 
@@ -185,12 +187,12 @@ def test_coins_that_a_contract_passes_on_start_a_run(running: House, local: Loca
     found = started(running, workflow)["executionState"]["root"]["result"]
     assert (found["amount"], found["internal"], found["from"].lower()) == ("7", True, contract)
     assert found["txHash"] == sent["transactionHash"]
-    until(lambda: _traces(running) == [True], what="the state of the source")
 
+    def read() -> Any:
+        (chain,) = [one for one in running.call("GET", "/v1/chains")["data"]["items"] if one["id"] == 31337]
+        return chain["coverage"]["subscribed"] and [one["traces"] for one in chain["coverage"]["upstreams"]] == [True]
 
-def _traces(running: House) -> list[bool | None]:
-    (chain,) = [one for one in running.call("GET", "/v1/chains")["data"]["items"] if one["id"] == 31337]
-    return [one["traces"] for one in (chain["coverage"] or {"upstreams": []})["upstreams"]]
+    until(read, what="a source that hears of blocks, and traces them")
 
 
 def test_an_unknown_chain_and_a_bad_address_are_refused_before_they_listen(running: House, local: Local) -> None:

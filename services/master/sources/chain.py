@@ -26,6 +26,7 @@ from b3os.reading.spans import Spans
 from b3os.store.triggers import TriggerRow
 from services.master.chain.book import Book, Fate, Written
 from services.master.chain.finality import SecondRead
+from services.master.chain.heads import Heads
 from services.master.chain.place import Held, Place, is_due, read_place
 from services.master.chain.reading import CLOCK_MS, PATIENCE, Found, Reader
 from services.master.table import Table
@@ -72,6 +73,7 @@ class ChainSource:
         self._reader = Reader(rpc, matcher)
         self._second = SecondRead(rpc, self._reader)
         self._spans = Spans(now)
+        self._heads = Heads(rpc.chain, now)
         self._epoch: int | None = None
         self._place = Place(recent=[(0, "")])
         #: The highest block that an upstream has announced.
@@ -88,6 +90,14 @@ class ChainSource:
     async def forget(self) -> None:
         """Drop what a lost lease makes stale."""
         self._epoch = None
+
+    async def listen(self) -> None:
+        """Hear of new blocks until cancelled."""
+        await self._heads.listen()
+
+    async def rest(self, pause_s: float) -> None:
+        """Wait until the next poll, or a new block."""
+        await self._heads.rest(pause_s, self._place.head)
 
     def failed(self, error: Exception) -> float:
         """Note a failed poll; returns the seconds to wait."""
@@ -109,6 +119,7 @@ class ChainSource:
             "repaired": place.repaired,
             "gaps": [[gap.first, gap.last] for gap in place.gaps],
             "waiting": len(place.held),
+            "subscribed": self._heads.is_open,
             "upstreams": self._rpc.upstreams.report(),
         }
         return f"{max(0, self._announced - place.head) + missing} blocks", detail

@@ -29,6 +29,7 @@ from b3os.run.times import rfc3339
 from b3os.store.trigger_notices import LIMIT
 from b3os.store.triggers import Name, TriggerRow
 from services.master.admit import Event
+from services.master.chain.heads import Heads
 from services.master.chain.place import Policy
 from services.master.chain.reading import Found
 from services.master.thresholds.book import EdgeBook
@@ -74,6 +75,7 @@ class ThresholdSource:
         self._now = now
         self._now_ms = now_ms
         self._states = States(rpc)
+        self._heads = Heads(rpc.chain, now)
         self._tokens = Tokens(rpc)
         self._epoch: int | None = None
         self._failures = 0
@@ -88,6 +90,14 @@ class ThresholdSource:
     async def forget(self) -> None:
         """Drop what a lost lease makes stale."""
         self._epoch = None
+
+    async def listen(self) -> None:
+        """Hear of new blocks until cancelled."""
+        await self._heads.listen()
+
+    async def rest(self, pause_s: float) -> None:
+        """Wait until the next poll, or a new block."""
+        await self._heads.rest(pause_s, self._announced)
 
     def failed(self, error: Exception) -> float:
         """Note a failed poll; returns the seconds to wait."""
