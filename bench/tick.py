@@ -74,7 +74,7 @@ class Loop:
         from services.master.admit import Admitter
         from services.master.chain.book import StoredBook
         from services.master.refresh import Refresh
-        from services.master.sources.chain import Chains
+        from services.master.sources.chains import Chains
         from services.master.sources.cron import Cron
         from services.master.sources.prices import Prices
         from services.master.table import Table

@@ -19,12 +19,11 @@ from services.master.chain.book import StoredBook
 from services.master.keeper import Keeper
 from services.master.refresh import Refresh
 from services.master.source import Family
-from services.master.sources.chain import Chains
+from services.master.sources.chains import Chains, Thresholds
 from services.master.sources.cron import Cron
 from services.master.sources.gmail import Gmail
 from services.master.sources.prices import Prices
 from services.master.sources.slack import Slack
-from services.master.sources.thresholds import Thresholds
 from services.master.table import Table
 from services.master.thresholds.book import StoredEdgeBook
 

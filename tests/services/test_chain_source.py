@@ -16,7 +16,8 @@ from b3os.store.pool import Pool, open_pool
 from b3os.stream.publish import Publisher
 from services.master.admit import Admitter
 from services.master.chain.book import StoredBook
-from services.master.sources.chain import Chains, ChainSource
+from services.master.sources.chain import ChainSource
+from services.master.sources.chains import Chains
 from services.master.table import Table
 from tests.emulators.node import Node, Said
 from tests.store.rows import make_workflow

@@ -362,3 +362,13 @@ def test_multicall_is_where_each_chain_says() -> None:
     chains = load_chains()
     assert chains[324].multicall == "0xF9cda624FBC7e059355ce98a31693d299FACd963"
     assert {chain.multicall for chain in chains.values() if chain.id != 324} == {MULTICALL3}
+
+
+async def test_a_new_version_of_a_trigger_that_cannot_be_read_is_told_again() -> None:
+    case = Case()
+    case.watch("bad", "evm-view", functionSignature=ANSWER, value="5")
+    await case.step(case.sets((PRICE, "0x01")))
+    case.book.problems.clear()
+    case.watch("bad", "evm-view", functionSignature=ANSWER, value="5")
+    await case.step()
+    assert list(case.book.problems) == [("org", "bad", "root")]

@@ -14,7 +14,8 @@ from b3os.store.triggers import problems_of
 from b3os.stream.publish import Publisher
 from services.master.admit import Admitter
 from services.master.chain.book import StoredBook
-from services.master.sources.thresholds import Thresholds, ThresholdSource
+from services.master.sources.chains import Thresholds
+from services.master.sources.thresholds import ThresholdSource
 from services.master.table import Table
 from services.master.thresholds.book import StoredEdgeBook
 from tests.emulators.chain import BOB, TOKEN, Network, word

@@ -23,7 +23,8 @@ from b3os.reading.traces import DIALECTS
 from b3os.store.triggers import TriggerRow
 from services.master.chain.book import Book
 from services.master.chain.reading import Found
-from services.master.sources.chain import Chains, ChainSource
+from services.master.sources.chain import ChainSource
+from services.master.sources.chains import Chains
 from services.master.table import Table
 from tests.emulators.chain import ALICE, BOB, TOKEN, Network, transfer
 from tests.emulators.ledger import Emitted, Inner, Ledger, Tx, digest

@@ -9,21 +9,20 @@ small enough to take about half a second. Events, notices and cursor move in one
 import copy
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
 from b3os import metrics
 from b3os.chain.blocks import Header
-from b3os.chain.chains import Chain
-from b3os.chain.rpc import HttpClient, Rpc
-from b3os.chain.rpc_errors import Cause, ChainUnreachable, RpcError
-from b3os.detect.evm import EVM_TYPES
+from b3os.chain.rpc import Rpc
+from b3os.chain.rpc_errors import Cause, RpcError
 from b3os.detect.matcher import Matcher
 from b3os.reading.blocks import Forked, Inconsistent, final_height, joined, safe_height
 from b3os.reading.spans import Spans
 from b3os.store.triggers import TriggerRow
+from services.master.chain.begin import block_before, shared_height
 from services.master.chain.book import Book, Fate, Written
 from services.master.chain.finality import SecondRead
 from services.master.chain.heads import Heads
@@ -41,12 +40,6 @@ HELD = 16
 FINAL_EVERY_S = 4.0
 LOOK_EVERY_S = 15.0
 BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-
-
-class ForkedTooDeep(ChainUnreachable):
-    """A chain no longer has a block that was final: nothing more is read, rather than guessed."""
-
-    code = 503020
 
 
 class ChainSource:
@@ -309,22 +302,10 @@ class ChainSource:
     async def _go_back(self) -> bool:
         """Move the head to the newest remembered block that the chain still has."""
         place = copy.copy(self._place)
-        headers = await self._rpc.headers([number for number, _ in place.recent])
-        if any(header is None for header in headers):
-            raise Inconsistent(f"chain {self.chain.id}: remembered blocks are not served; is the upstream behind?")
-        shared = [
-            number
-            for (number, hash_), header in zip(place.recent, headers, strict=True)
-            if header and header.hash == hash_
-        ]
-        if not shared:
-            raise ForkedTooDeep(
-                f"chain {self.chain.id} no longer has block {place.final}, which was final, and is not read. Check "
-                f"the upstreams; to begin anew at the head, delete the row {self.name} of the table cursors."
-            )
-        place.go_back(shared[-1])
+        shared = await shared_height(self._rpc, place)
+        place.go_back(shared)
         metrics.CHAIN_FORKS.labels(str(self.chain.id)).inc()
-        log.warning("chain forked", extra={"chain": self.chain.id, "from": self._place.head, "back_to": shared[-1]})
+        log.warning("chain forked", extra={"chain": self.chain.id, "from": self._place.head, "back_to": shared})
         self._place = place
         return True
 
@@ -334,10 +315,10 @@ class ChainSource:
         since_ms = (self._table.since_ms(self._table.index.slots_on(self.chain.id)) or 0) - CLOCK_MS
         self._epoch = epoch
         if place is not None and place.time_ms < since_ms:
-            start = await self._block_before(since_ms, head)
+            start = await block_before(self._rpc, since_ms, head)
             place = place if start.height <= place.head else _placed(start)
         if place is None:
-            place = _placed(await self._block_before(since_ms, head))
+            place = _placed(await block_before(self._rpc, since_ms, head))
         self._spans.learnt = dict(place.spans)
         self._final, self._final_at = 0, float("-inf")
         try:
@@ -345,51 +326,6 @@ class ChainSource:
         except BaseException:
             self._epoch = None
             raise
-
-    async def _block_before(self, time_ms: int, target: int) -> Header:
-        """Return the newest block from before a time, or the first block: bisection over block timestamps."""
-        found = await self._header(target)
-        low, high, step = target, target, 16
-        while found.time_ms >= time_ms and low:  # gallop back from the head, since the time is nearly always recent
-            low, high, step = max(0, low - step), low, step * 4
-            found = await self._header(low)
-        while low < high - 1:
-            middle = (low + high) // 2
-            header = await self._header(middle)
-            if header.time_ms < time_ms:
-                low, found = middle, header
-            else:
-                high = middle
-        return found
-
-    async def _header(self, number: int) -> Header:
-        found = (await self._rpc.headers([number]))[0]
-        if found is None:
-            raise Inconsistent(f"chain {self.chain.id}: block {number} is announced but not served yet")
-        return found
-
-
-class Chains:
-    """The configured chains, and every trigger that listens to one."""
-
-    types = EVM_TYPES
-
-    def __init__(self, chains: Iterable[Chain], *, http: HttpClient, table: Table, book: Book) -> None:
-        self.matcher: Matcher[TriggerRow] = Matcher(table.index, table.row, table.refuse_row)
-        self._sources = [
-            ChainSource(Rpc(chain, http), table=table, matcher=self.matcher, book=book) for chain in chains
-        ]
-
-    def put(self, slot: int, row: TriggerRow) -> None:
-        """Add or replace a trigger that has no pattern; raises BadInput."""
-        self.matcher.put(slot, row)
-
-    def drop(self, slot: int) -> None:
-        """Nothing is held here: the index has it all."""
-
-    def wanted(self) -> Collection[ChainSource]:
-        """Return the sources of chains that some trigger listens to."""
-        return [source for source in self._sources if source.is_wanted]
 
 
 def _placed(start: Header) -> Place:

@@ -16,44 +16,28 @@ import msgspec
 
 from b3os import metrics
 from b3os.chain.blocks import Header
-from b3os.chain.chains import Chain
-from b3os.chain.rpc import HttpClient, Rpc
+from b3os.chain.rpc import Rpc
 from b3os.chain.rpc_errors import Cause, ChainUnreachable, RpcError
-from b3os.detect.edges import EdgeState, Place, rewound, seen, settled
-from b3os.detect.thresholds import STATE_TYPES, Call, parse_state_watch, read_outputs
-from b3os.errors import BadInput
+from b3os.detect.edges import Place, settled
+from b3os.detect.thresholds import Call
 from b3os.reading.blocks import Inconsistent, final_height, safe_height
-from b3os.reading.states import Answer, States, read_result
+from b3os.reading.states import Answer, States
 from b3os.reading.tokens import Tokens
-from b3os.run.times import rfc3339
 from b3os.store.trigger_notices import LIMIT
-from b3os.store.triggers import Name, TriggerRow
-from services.master.admit import Event
 from services.master.chain.heads import Heads
 from services.master.chain.place import Policy
-from services.master.chain.reading import Found
+from services.master.thresholds.asking import Asking, backoff_s
 from services.master.thresholds.book import EdgeBook
 from services.master.thresholds.held import Group, Held, Holding
+from services.master.thresholds.judge import Judge, Step
 
 log = logging.getLogger("b3os.master")
 
 #: A chain is read at most so often, and never for more than half of the time.
 PAUSE_S = 1.0
 FINAL_EVERY_S = 4.0
-BACKOFF_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 #: Triggers that are judged at once; a judgement takes 5 to 50 µs.
 JUDGED = 500
-#: How a call stands that has not failed: how often it has, and when it may be asked.
-_NEVER = (0, float("-inf"))
-
-
-class _Step(msgspec.Struct):
-    """What one reading brings about."""
-
-    states: dict[int, EdgeState] = {}
-    found: list[Found] = []
-    wrong: dict[Name, str] = {}
-    cured: list[Name] = []
 
 
 class ThresholdSource:
@@ -74,14 +58,12 @@ class ThresholdSource:
         self._book = book
         self._now = now
         self._now_ms = now_ms
-        self._states = States(rpc)
+        self._asking = Asking(States(rpc), now)
         self._heads = Heads(rpc.chain, now)
         self._tokens = Tokens(rpc)
         self._epoch: int | None = None
         self._failures = 0
         self._announced = 0
-        #: Calls that failed: how often in a row, and when they are asked again.
-        self._failing: dict[Call, tuple[int, float]] = {}
         #: No change that is known up to `_final` can be taken back; up to `_settled` every fate is decided, and above
         #: `_open` there is none to decide.
         self._final = self._settled = self._open = -1
@@ -102,7 +84,7 @@ class ThresholdSource:
     def failed(self, error: Exception) -> float:
         """Note a failed poll; returns the seconds to wait."""
         self._failures += 1
-        return BACKOFF_S[min(self._failures, len(BACKOFF_S)) - 1]
+        return backoff_s(self._failures)
 
     def report(self) -> tuple[str, dict[str, Any]]:
         """Say how far the readings are behind the chain, and what is read."""
@@ -112,7 +94,7 @@ class ThresholdSource:
             "announced": self._announced,
             "triggers": len(self.holding),
             "calls": len({held.watch.call for held in self.holding}),
-            "failing": len(self._failing),
+            "failing": len(self._asking),
             "upstreams": self._rpc.upstreams.report(),
         }
         return f"{behind} blocks", detail
@@ -136,7 +118,7 @@ class ThresholdSource:
         self._final = int(position.get("final", -1))
         self._settled, self._final_at = -1, float("-inf")
         self._open = max((head, *(height for height, _ in places.values())))
-        self._failing.clear()
+        self._asking.forget()
         self.holding.restore(places, stored)
         self._epoch = epoch
 
@@ -145,7 +127,7 @@ class ThresholdSource:
         now = self._now()
         if now < group.due_at or head > group.head:
             return now >= group.due_at
-        return any(self._failing.get(group.held[slot].watch.call, _NEVER)[1] <= now for slot in group.fresh)
+        return any(self._asking.is_due(group.held[slot].watch.call) for slot in group.fresh)
 
     async def _read(self, groups: Collection[Group], head: int) -> None:
         """Read the groups one after the other; one that cannot be read holds no other up."""
@@ -159,7 +141,7 @@ class ThresholdSource:
             except (ChainUnreachable, RpcError) as error:
                 problems.append(error)
                 group.failures += 1
-                group.due_at = self._now() + BACKOFF_S[min(group.failures, len(BACKOFF_S)) - 1]
+                group.due_at = self._now() + backoff_s(group.failures)
                 if isinstance(error, RpcError) and error.cause is Cause.MISSING:
                     await self._tell_all(group, f"the block that it waits for cannot be read: {error.message}")
             else:
@@ -187,7 +169,8 @@ class ThresholdSource:
         slots = [*group.held] if place != group.at else [slot for slot in group.fresh if slot in group.held]
         chosen = {slot: group.held[slot] for slot in slots}
         gone = await self._gone(group, header)
-        answers = await self._answers(header, {held.watch.call for held in chosen.values()})
+        answers = await self._asking.answers(header, {held.watch.call for held in chosen.values()})
+        metrics.EVENTS.labels(self.name).inc(len(answers))
         step = await self._judged(chosen, answers, header, gone)
         if step.states:
             await self._tokens.name([f.event.result for f in step.found if f.event.result.get("tokenAddress")])
@@ -218,64 +201,18 @@ class ThresholdSource:
             raise Inconsistent(f"chain {self.chain.id}: remembered blocks are not served; is the upstream behind?")
         return {place: header.hash == place[1] for place in places if (header := headers[place[0]]) is not None}
 
-    async def _answers(self, header: Header, calls: set[Call]) -> dict[Call, Answer]:
-        """Ask every call that is due; one that failed last time is asked alone, and less and less often."""
-        now = self._now()
-        alone = {call for call in calls if call in self._failing}
-        due = {call for call in alone if self._failing[call][1] <= now}
-        answers = await self._states.read(header, sorted(calls - alone), alone=sorted(due))
-        metrics.EVENTS.labels(self.name).inc(len(answers))
-        for call, answer in answers.items():
-            if isinstance(answer, str):
-                failures = self._failing.get(call, _NEVER)[0] + 1
-                self._failing[call] = (failures, now + BACKOFF_S[min(failures, len(BACKOFF_S)) - 1])
-            else:
-                self._failing.pop(call, None)
-        return answers
-
     async def _judged(
         self, chosen: Mapping[int, Held], answers: Mapping[Call, Answer], header: Header, gone: set[Place]
-    ) -> _Step:
-        step = _Step({}, [], {}, [])
+    ) -> Step:
+        judge = Judge(self.chain, header, gone, self._now_ms())
         for number, (slot, held) in enumerate(chosen.items(), 1):
-            answer = answers.get(held.watch.call)
-            if gone or (answer is not None and answer != held.answer):
-                self._judge(step, slot, held, answer, header, gone)
+            judge.take(slot, held, answers.get(held.watch.call))
             if number % JUDGED == 0:
                 await asyncio.sleep(0)
-        metrics.MATCHES.labels(self.name).inc(len(step.found))
-        return step
+        metrics.MATCHES.labels(self.name).inc(len(judge.step.found))
+        return judge.step
 
-    def _judge(
-        self, step: _Step, slot: int, held: Held, answer: Answer | None, header: Header, gone: set[Place]
-    ) -> None:
-        """Take one trigger's reading into a step; without an answer only what a fork took is taken back."""
-        state, name, edge = rewound(held.state, gone), held.row.name, ""
-        if isinstance(answer, bytes):
-            try:
-                outputs = read_outputs(held.watch, answer)
-            except BadInput as error:
-                step.wrong[name] = error.message
-            else:
-                fresh = f"evm:{self.chain.id}:state:{header.hash}:{held.mark}"
-                place, watch = (header.height, header.hash), held.watch
-                holds, keeps = watch.holds.holds(outputs), watch.keeps.holds(outputs)
-                state, edge = seen(state, place, fresh, holds=holds, keeps=keeps)
-                step.cured.append(name)
-                if edge:
-                    step.found.append(self._found(held, edge, outputs, header))
-        elif answer is not None:
-            step.wrong[name] = answer
-        if state != held.state:
-            step.states[slot] = state
-
-    def _found(self, held: Held, edge: str, outputs: dict[str, Any], header: Header) -> Found:
-        result = read_result(held.watch, outputs, header, symbol=self.chain.symbol)
-        result["triggeredAt"] = rfc3339(self._now_ms())
-        policy = self.chain.confirmations if held.watch.policy is None else held.watch.policy
-        return Found(Event(held.row, edge, result, header.time_ms), header.height, header.hash, "", policy)
-
-    async def _write(self, group: Group, place: Place, chosen: Mapping[int, Held], step: _Step) -> None:
+    async def _write(self, group: Group, place: Place, chosen: Mapping[int, Held], step: Step) -> None:
         edges = {chosen[slot].row.name: chosen[slot].marked(state) for slot, state in step.states.items()}
         places = {**self.holding.places(), str(group.policy): place}
         state = "finalized" if group.policy == "finalized" else "pending"
@@ -316,7 +253,7 @@ class ThresholdSource:
         self._final = max(self._final, final)
         self._settled = final if len(pending) < LIMIT else self._settled
 
-    async def _tell(self, chosen: Iterable[Held], step: _Step) -> None:
+    async def _tell(self, chosen: Iterable[Held], step: Step) -> None:
         """Tell triggers what is new to them: that they cannot be read, or can again."""
         by_name = {held.row.name: held for held in chosen}
         wrong = {name: why for name, why in step.wrong.items() if by_name[name].problem != why}
@@ -327,35 +264,6 @@ class ThresholdSource:
 
     async def _tell_all(self, group: Group, why: str) -> None:
         held = list(group.held.values())
-        await self._tell(held, _Step({}, [], {one.row.name: why for one in held}, []))
+        await self._tell(held, Step(wrong={one.row.name: why for one in held}))
         for one in held:
             one.answer = None  # whatever it answers next takes the problem back
-
-
-class Thresholds:
-    """The configured chains, and every trigger on the state of one."""
-
-    types = STATE_TYPES
-
-    def __init__(self, chains: Iterable[Chain], *, http: HttpClient, book: EdgeBook) -> None:
-        self._sources = {chain.id: ThresholdSource(Rpc(chain, http), book=book) for chain in chains}
-
-    def put(self, slot: int, row: TriggerRow) -> None:
-        """Add or replace a trigger; raises BadInput."""
-        watch = parse_state_watch(row.type, row.payload)
-        wanted = self._sources.get(watch.chain_id)
-        for source in self._sources.values():
-            if source is not wanted:
-                source.holding.drop(slot)
-        if wanted is None:
-            raise BadInput(f"chain {watch.chain_id} is not configured: add it to B3OS_CHAINS", code=400337)
-        wanted.holding.put(slot, row, watch)
-
-    def drop(self, slot: int) -> None:
-        """Forget a trigger, if it is there."""
-        for source in self._sources.values():
-            source.holding.drop(slot)
-
-    def wanted(self) -> Collection[ThresholdSource]:
-        """Return the sources of chains on whose state some trigger is."""
-        return [source for source in self._sources.values() if len(source.holding)]
