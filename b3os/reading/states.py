@@ -4,7 +4,9 @@ A call that fails inside a multicall is asked again alone: another one may have 
 too much spoils the answers of its batch. What fails alone is the call's own failure and no other's.
 """
 
+import asyncio
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 from b3os.abi.codec import decode, encode
@@ -86,10 +88,11 @@ class States:
     async def _through_multicall(self, where: Any, calls: list[Call]) -> dict[Call, Answer]:
         """Return what multicalls answered; what is missing failed there, and is asked alone."""
         contract = self._rpc.chain.multicall
-        parts = [calls[at : at + WIDTH] for at in range(0, len(calls), WIDTH)]
+        parts = [tuple(calls[at : at + WIDTH]) for at in range(0, len(calls), WIDTH)]
         asks = [("eth_call", ({"to": contract, "data": _packed(contract, part)}, where)) for part in parts]
         found: dict[Call, Answer] = {}
         for part, answer in zip(parts, await self._ask(asks), strict=True):
+            await asyncio.sleep(0)  # a millisecond for each
             body = _bytes_of(answer)
             found.update(_unpacked(part, body) if isinstance(body, bytes) else ())
         return found
@@ -142,7 +145,9 @@ def _direct(call: Call, where: Any) -> _Ask:
     )
 
 
-def _packed(contract: str, calls: Sequence[Call]) -> str:
+#: The same is asked at every head: writing it was more than half of the work. 25 kB each.
+@lru_cache(maxsize=128)
+def _packed(contract: str, calls: tuple[Call, ...]) -> str:
     """Write the call of a multicall; the coins of an account are asked of the multicall contract itself."""
     own = bytes.fromhex(contract[2:])
     inner = [(target, True, data) if data else (own, True, COINS + target.rjust(32, b"\0")) for target, data in calls]
