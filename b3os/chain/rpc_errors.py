@@ -72,7 +72,7 @@ _RATE = re.compile(r"too many requests|rate.?limit|request limit|capacity exceed
 _QUOTA = re.compile(r"quota|monthly|upgrade your plan|payment required", re.IGNORECASE)
 _MISSING = re.compile(
     r"missing trie node|header not found|unknown block|block not found|pruned|no backend|not available|"
-    r"beyond current head",
+    r"beyond current head|resource (not found|unavailable)|could not find block|blockoutofrange",
     re.IGNORECASE,
 )
 

@@ -118,6 +118,8 @@ async def test_missing_data_is_asked_elsewhere(rpc: Rpc, nodes: list[Node]) -> N
         (-32000, "monthly capacity exceeded, upgrade your plan", Cause.QUOTA, 0),
         (-32000, "missing trie node 0x12", Cause.MISSING, 0),
         (-32602, "block range extends beyond current head block", Cause.MISSING, 0),
+        (-32001, "Resource not found", Cause.MISSING, 0),
+        (-32602, "BlockOutOfRangeError: block height is 0 but requested was 2457", Cause.MISSING, 0),
         (3, "execution reverted: no", Cause.REVERT, 0),
         (-32602, "invalid argument 0", Cause.OTHER, 0),
     ],

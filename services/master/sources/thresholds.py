@@ -36,6 +36,8 @@ log = logging.getLogger("b3os.master")
 #: A chain is read at most so often, and never for more than half of the time.
 PAUSE_S = 1.0
 FINAL_EVERY_S = 4.0
+#: Readings in a row without the block's state, from which on triggers are told: a backend that lags soon has it.
+PATIENCE = 3
 #: Triggers that are judged at once; a judgement takes 5 to 50 µs.
 JUDGED = 500
 
@@ -142,7 +144,7 @@ class ThresholdSource:
                 problems.append(error)
                 group.failures += 1
                 group.due_at = self._now() + backoff_s(group.failures)
-                if isinstance(error, RpcError) and error.cause is Cause.MISSING:
+                if isinstance(error, RpcError) and error.cause is Cause.MISSING and group.failures >= PATIENCE:
                     await self._tell_all(group, f"the block that it waits for cannot be read: {error.message}")
             else:
                 group.head, group.failures = head, 0
