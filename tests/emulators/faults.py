@@ -109,6 +109,7 @@ RESULTS: dict[str, Callable[[Any], Any]] = {
     **LOG_LIES,
     "null": lambda _: None,
     "other_receipts": lambda receipts: [{**one, "blockHash": "0x" + "f0" * 32} for one in receipts],
+    "hundreds": lambda _: f"0x{200:064x}",
     "empty_trace": lambda _: [],
     "other_block": lambda traces: [{**one, "blockHash": "0x" + "f0" * 32} for one in traces],
     "one_limited": _partly,

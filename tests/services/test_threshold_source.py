@@ -320,6 +320,25 @@ async def test_an_upstream_that_fails_is_no_reading() -> None:
     assert await case.poll(30) == ["wf 21"]
 
 
+@pytest.mark.parametrize("liar", [0, 1])
+async def test_an_answer_that_another_upstream_contradicts_neither_fires_nor_arms(liar: int) -> None:
+    case = Case(2)
+    for view in case.network.views:
+        view.has_multicall = False
+    case.watch()
+    await case.poll()
+    case.network.views[liar].fail("hundreds", method="eth_call")
+    await case.step(case.hold(liar))
+    assert case.fired() == []
+    assert list(case.book.problems) == ([] if liar else [("org", "wf", "root")])
+    case.network.views[liar].faults.clear()
+    assert await case.step(case.hold(100)) == ["wf 22"]
+    assert case.book.problems == {}
+    case.network.views[1].fail("internal", method="eth_call")
+    await case.step(case.hold(0))
+    assert await case.step(case.hold(100)) == ["wf 22", "wf 24"], "a second opinion that is not to be had"
+
+
 PAYLOAD = {"chainId": CHAIN_ID, "operator": "$gte", "value": "1"}
 VIEW = {**PAYLOAD, "address": TOKEN, "functionSignature": ANSWER}
 HELD = {**PAYLOAD, "walletAddress": BOB}

@@ -1,9 +1,10 @@
 """Triggers on a chain's state as a source: at a new head all thresholds are read at one block, and edges become events.
 
 Each policy has a block of its own, the newest that is as sure as it wants; everything that its triggers ask is read at
-that block, identical calls once. What changed is written with the events and the cursor; a reading that changes nothing
-writes nothing. Blocks are read in order: one that is older than the last reading is a replica's that lags. A fork takes
-back the changes of the blocks that it took away, and the new head is read in their place.
+that block, identical calls once. What changed is written with the events and the cursor, after another upstream said
+the same; a reading that changes nothing writes nothing. Blocks are read in order: one that is older than the last
+reading is a replica's that lags. A fork takes back the changes of the blocks that it took away, and the new head is
+read in their place.
 """
 
 import asyncio
@@ -61,6 +62,8 @@ class ThresholdSource:
         self._now = now
         self._now_ms = now_ms
         self._asking = Asking(States(rpc), now)
+        #: Who is asked for a second opinion, by the upstream that gave the first.
+        self._others: dict[str, States] = {}
         self._heads = Heads(rpc.chain, now)
         self._tokens = Tokens(rpc)
         self._epoch: int | None = None
@@ -174,6 +177,10 @@ class ThresholdSource:
         answers = await self._asking.answers(header, {held.watch.call for held in chosen.values()})
         metrics.EVENTS.labels(self.name).inc(len(answers))
         step = await self._judged(chosen, answers, header, gone)
+        changed = {chosen[slot].watch.call for slot in step.states}
+        if doubtful := await self._doubtful(header, {call: answers[call] for call in changed & answers.keys()}):
+            answers |= dict.fromkeys(doubtful, "two upstreams give different answers: it is asked again")
+            step = await self._judged(chosen, answers, header, gone)
         if step.states:
             await self._tokens.name([f.event.result for f in step.found if f.event.result.get("tokenAddress")])
             await self._write(group, place, chosen, step)
@@ -202,6 +209,18 @@ class ThresholdSource:
         if any(header is None for header in headers.values()):
             raise Inconsistent(f"chain {self.chain.id}: remembered blocks are not served; is the upstream behind?")
         return {place: header.hash == place[1] for place in places if (header := headers[place[0]]) is not None}
+
+    async def _doubtful(self, header: Header, answers: Mapping[Call, Answer]) -> set[Call]:
+        """Return the calls to which another upstream, where there is one, gives another answer."""
+        first = self._rpc.answered
+        if not answers or first is None or len(self._rpc.upstreams.order()) < 2:
+            return set()
+        other = self._others.setdefault(first.name, States(self._rpc.after(first)))
+        try:
+            again = await other.read(header, sorted(answers))
+        except (ChainUnreachable, RpcError):
+            return set()  # a second opinion that is not to be had
+        return {call for call, answer in answers.items() if isinstance(again[call], bytes) and again[call] != answer}
 
     async def _judged(
         self, chosen: Mapping[int, Held], answers: Mapping[Call, Answer], header: Header, gone: set[Place]
