@@ -26,6 +26,8 @@ log = logging.getLogger("b3os.reading")
 DIALECTS = ("trace_block", "flatCallTracer", "callTracer")
 #: A new block waits for its trace no longer than this; the second read has more time.
 TRACE_S, SETTLE_S = 5.0, 20.0
+#: Blocks that are traced at once: a trace is large, and a provider counts them.
+WIDTH = 4
 #: How long one that cannot trace, or failed to, is not asked again.
 AGAIN_S, RETRY_S = 3600.0, 5.0
 FAILURES = (RpcError, OSError, TimeoutError, msgspec.DecodeError, ValueError, RecursionError, B3osError)
@@ -99,9 +101,13 @@ class Traces:
         """Return the inner transfers of blocks, in order; nothing where no upstream traces."""
         self.is_partial = False
         found: list[Transfer] = []
-        for block in blocks if self._is_wanted else ():
-            if block.transactions and any(u.tracer != "" or u.traces_at <= rpc.now() for u in self._upstreams.all):
-                traced = await self._of(rpc, block, SETTLE_S if settles else TRACE_S)
+        left = [block for block in blocks if block.transactions] if self._is_wanted else []
+        while left and any(u.tracer != "" or u.traces_at <= rpc.now() for u in self._upstreams.all):
+            # Alone while it has to be found out who traces.
+            width = 1 if any(upstream.tracer is None for upstream in self._upstreams.all) else WIDTH
+            part, left = left[:width], left[width:]
+            limit_s = SETTLE_S if settles else TRACE_S
+            for traced in await asyncio.gather(*(self._of(rpc, block, limit_s) for block in part)):
                 if traced is None:
                     self.is_partial |= any(upstream.tracer for upstream in self._upstreams.all)
                 else:
