@@ -54,7 +54,8 @@ class StateWatch(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def mark(self) -> str:
         """What its state belongs to: another call or condition has another."""
-        said = b"|".join((*self.call, self.holds.text, self.keeps.text, repr(self.policy).encode()))
+        types = ",".join(output.type.canonical for output in self.outputs)
+        said = b"|".join((*self.call, self.holds.text, self.keeps.text, f"{types} {self.policy!r}".encode()))
         return hashlib.sha256(said).hexdigest()[:16]
 
 
@@ -101,7 +102,11 @@ def _parse_view(payload: dict[str, Any]) -> _Parsed:
         raise BadInput("`args` is the list of the function's arguments, in order", code=FUNCTION)
     data = function.selector + encode([parameter.type for parameter in function.inputs], args)
     names = function.output_names
-    outputs = tuple(Parameter(kind, names[n] or f"out{n}") for n, kind in enumerate(function.outputs))
+    outputs = tuple(
+        # One of two with the same name is called by its place, since they could not be told apart.
+        Parameter(kind, name if name and names.index(name) == n else f"out{n}")
+        for n, (kind, name) in enumerate(zip(function.outputs, names, strict=True))
+    )
     address = checksum(contract)
     about = {"address": address, "contractAddress": address, "functionName": function.name, "args": args}
     return (contract, data), outputs, _path(outputs, payload.get("output")), about

@@ -7,6 +7,7 @@ import pytest
 from b3os.abi.signature import parse_signature
 from b3os.chain.chains import MULTICALL3, load_chains
 from b3os.detect.catalog import check_trigger
+from b3os.detect.thresholds import parse_state_watch
 from b3os.errors import BadInput, StaleEpoch
 from tests.emulators.chain import ALICE, BOB, TOKEN, word
 from tests.emulators.contracts import BURNS, REVERTS
@@ -377,6 +378,26 @@ def test_a_threshold_that_nothing_could_meet_is_refused(kind: str, payload: dict
     with pytest.raises(BadInput) as caught:
         check_trigger(kind, payload)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("output", ["answer", 1, "1"])
+def test_an_output_is_named_or_counted(output: Any) -> None:
+    text = "latestRoundData() view returns (uint80 round, int256 answer, uint256, uint256 round)"
+    watch = parse_state_watch("evm-view", {**VIEW, "functionSignature": text, "output": output, "value": "-1"})
+    assert [one.name for one in watch.outputs] == ["round", "answer", "out2", "out3"]
+    assert watch.path == "answer"
+    with pytest.raises(BadInput, match="out3"):
+        parse_state_watch("evm-view", {**VIEW, "functionSignature": text})
+
+
+def test_a_trigger_that_reads_the_same_bytes_as_another_type_has_a_state_of_its_own() -> None:
+    marks = {
+        parse_state_watch(
+            "evm-view", {**VIEW, "functionSignature": f"latestAnswer() view returns ({kind} answer)"}
+        ).mark
+        for kind in ("int256", "uint256", "int128")
+    }
+    assert len(marks) == 3
 
 
 def test_multicall_is_where_each_chain_says() -> None:
