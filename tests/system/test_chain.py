@@ -145,7 +145,8 @@ def test_a_balance_above_its_threshold_starts_one_run_and_another_only_after_it_
     await_runs(above, 2)
     found = [running.finished_run(run["id"])["executionState"]["root"]["result"] for run in running.runs(below["id"])]
     assert sorted((one["value"], one["outputs"]["left"]) for one in found) == [("0", "0"), ("90", "90")]
-    assert "thresholds:31337" in [one["id"] for one in running.call("GET", "/v1/sources")["data"]["items"]]
+    shown = "thresholds:31337"
+    until(lambda: shown in [one["id"] for one in running.call("GET", "/v1/sources")["data"]["items"]], what=shown)
 
 
 def test_coins_sent_by_one_workflow_start_another(running: House, local: Local) -> None:
@@ -190,7 +191,8 @@ def test_coins_that_a_contract_passes_on_start_a_run(running: House, local: Loca
 
     def read() -> Any:
         (chain,) = [one for one in running.call("GET", "/v1/chains")["data"]["items"] if one["id"] == 31337]
-        return chain["coverage"]["subscribed"] and [one["traces"] for one in chain["coverage"]["upstreams"]] == [True]
+        seen = chain["coverage"] or {"subscribed": False, "upstreams": []}
+        return seen["subscribed"] and [one["traces"] for one in seen["upstreams"]] == [True]
 
     until(read, what="a source that hears of blocks, and traces them")
 
