@@ -55,6 +55,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """How to connect. `backoff` says how many seconds to wait after so many failures in a row.
 
     `ping_s`: a ping so often, whatever arrives, since some services count on it; its answer has `pong_s`.
+    `beat`: a text that is sent every `beat_s` besides, for services that want their pings as messages.
     """
 
     backoff: Callable[[int], float]
@@ -64,6 +65,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     max_bytes: int = 4 * 1024 * 1024
     ping_s: float = 20.0
     pong_s: float = 10.0
+    beat: str = ""
+    beat_s: float = 10.0
 
 
 class WebSocket:
@@ -129,7 +132,7 @@ class WebSocket:
         try:
             async with asyncio.timeout(HANDSHAKE_S):
                 _, peer = await ws_connect(
-                    lambda: _Peer(self.place, options.max_bytes),
+                    lambda: _Peer(self.place, options),
                     self._url,
                     ssl_context=ssl.create_default_context() if self._url.startswith("wss") else None,
                     extra_headers=headers,
@@ -190,11 +193,12 @@ class _Peer(WSListener):
 
     transport: WSTransport
 
-    def __init__(self, place: str, max_bytes: int) -> None:
+    def __init__(self, place: str, options: Options) -> None:
         self.lost: Disconnected | None = None
         self.gone = asyncio.Event()
         self._place = place
-        self._max_bytes = max_bytes
+        self._options = options
+        self._max_bytes = options.max_bytes
         self._news = asyncio.Event()
         self._messages: list[bytes] = []
         self._waiting = 0
@@ -235,6 +239,14 @@ class _Peer(WSListener):
         agreed = str(transport.response.headers.get("Sec-WebSocket-Extensions", ""))
         self._has_deflate = "permessage-deflate" in agreed
         self._keeps_context = "server_no_context_takeover" not in agreed
+        if self._options.beat:
+            asyncio.get_running_loop().call_later(self._options.beat_s, self._beat)
+
+    def _beat(self) -> None:
+        """Send the text ping, for as long as the connection lives: whoever reads it may be busy for a while."""
+        if self.lost is None:
+            self.transport.send(WSMsgType.TEXT, self._options.beat.encode())
+            asyncio.get_running_loop().call_later(self._options.beat_s, self._beat)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Join fragments; keep a whole message."""

@@ -345,3 +345,14 @@ async def test_the_caller_can_give_a_connection_up(server: Server) -> None:
         await socket.receive(LIMIT_S)
     await socket.close()
     socket.send("nobody hears this")
+
+
+async def test_a_text_ping_is_sent_while_nobody_reads(server: Server) -> None:
+    socket = client(server, beat="PING", beat_s=0.02)
+    server.script = answers(frame(b"first"))
+    assert await receive(socket, 1) == [b"first"]
+    async with asyncio.timeout(LIMIT_S):
+        assert await server.heard.get() == (TEXT, b"hello")
+        for _ in range(3):
+            assert await server.heard.get() == (TEXT, b"PING")
+    await socket.close()
