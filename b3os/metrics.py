@@ -58,6 +58,11 @@ CHAIN_SETTLED = Counter(
     ["chain", "fate"],
 )
 CHAIN_HEAD = Gauge("b3os_chain_head_block", "Last block processed", ["chain"])
+POLYMARKET_REFUSED = Counter(
+    "b3os_polymarket_refused",
+    "Rows and messages of Polymarket that made no sense, and gaps in what it lists",
+    ["reason"],
+)
 PRICES_REFUSED = Counter("b3os_prices_refused", "Prices of the oracle that were not believed", ["reason"])
 
 TASKS = Counter("b3os_tasks", "Queue tasks by lane and what became of them", ["lane", "outcome"])

@@ -69,6 +69,12 @@ SETTINGS: tuple[Setting, ...] = (
         "B3OS_STORK_SIGNERS",
         "accounts whose signed prices are believed, comma separated; empty: those of the public service",
     ),
+    Setting(
+        "polymarket_channel_url",
+        "B3OS_POLYMARKET_CHANNEL_URL",
+        "WebSocket of Polymarket's order book (without /ws/market)",
+    ),
+    Setting("polymarket_live_url", "B3OS_POLYMARKET_LIVE_URL", "WebSocket of Polymarket's live feed of all trades"),
     Setting("pipedream_project", "B3OS_PIPEDREAM_PROJECT", "id of the Pipedream project that has the mailboxes"),
     Setting("pipedream_client_id", "B3OS_PIPEDREAM_CLIENT_ID", "OAuth client of Pipedream; none: no mail triggers"),
     Setting("pipedream_client_secret", "B3OS_PIPEDREAM_CLIENT_SECRET", "secret of the OAuth client of Pipedream"),
@@ -115,6 +121,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     stork_url: str = "wss://api.jp.stork-oracle.network/evm/subscribe"
     stork_key: str = ""
     stork_signers: str = ""
+    polymarket_channel_url: str = "wss://ws-subscriptions-clob.polymarket.com"
+    polymarket_live_url: str = "wss://ws-live-data.polymarket.com"
     pipedream_project: str = ""
     pipedream_client_id: str = ""
     pipedream_client_secret: str = ""

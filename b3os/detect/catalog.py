@@ -6,6 +6,8 @@ from typing import Any
 from b3os.detect.evm import BLOCK_TYPE, EVM_TYPES, REVERT_TYPE, parse_watch
 from b3os.detect.gmail import GMAIL_TYPES, parse_gmail_watch
 from b3os.detect.gmail_types import GMAIL_SPECS
+from b3os.detect.polymarket import POLYMARKET_TYPES, parse_polymarket_watch
+from b3os.detect.polymarket_types import POLYMARKET_SPECS
 from b3os.detect.prices import OPERATIONS, PRICE_TYPE, parse_price_watch
 from b3os.detect.schedules import POLICIES, parse_missed, parse_schedule
 from b3os.detect.slack import SLACK_TYPE, parse_slack_watch
@@ -179,6 +181,7 @@ _SPECS = (
                 {**_PRICE_PAYLOAD, "required": ["asset"]}, _PRICE_RESULT, ("price",)),
     SLACK_SPEC,
     *GMAIL_SPECS,
+    *POLYMARKET_SPECS,
     *WEBHOOK_SPECS,
 )  # fmt: skip
 
@@ -199,6 +202,8 @@ def check_trigger(kind: str, payload: dict[str, Any], chains: Collection[int] | 
         parse_slack_watch(payload)
     elif kind in GMAIL_TYPES:
         parse_gmail_watch(kind, payload)
+    elif kind in POLYMARKET_TYPES:
+        parse_polymarket_watch(kind, payload)
     elif kind in WEBHOOK_TYPES:
         parse_webhook(kind, payload)
 

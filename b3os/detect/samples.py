@@ -23,9 +23,18 @@ from b3os.detect.evm import (
     revert_result,
 )
 from b3os.detect.gmail import GMAIL_TYPES, RECEIVED, SEARCHED, parse_gmail_watch
+from b3os.detect.polymarket import (
+    MARKET_CLOSE,
+    MARKET_TRADE,
+    NEW_MARKET,
+    POLYMARKET_TYPES,
+    USER_BET,
+    parse_polymarket_watch,
+)
 from b3os.detect.prices import PRICE_TYPE, parse_price_watch, price_number
 from b3os.detect.sample_calls import CALLS
 from b3os.detect.sample_logs import NOWHERE, OTHER, sample_log
+from b3os.detect.sample_markets import sample_of_polymarket
 from b3os.detect.sample_messages import sample_mail, sample_mention
 from b3os.detect.sample_states import sample_outputs
 from b3os.detect.schedules import next_slots, slot_text
@@ -66,6 +75,10 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     SLACK_TYPE: {"channelId": "C0123ABCD", "connector": {"type": "slack", "id": "conn_sample"}},
     RECEIVED: _MAILBOX,
     SEARCHED: {**_MAILBOX, "q": "from:ada@example.com"},
+    MARKET_TRADE: {"marketId": "will-it-rain-in-lisbon-tomorrow", "minSize": 100},
+    USER_BET: {"user": _WALLET, "minSize": 500, "side": "BUY"},
+    NEW_MARKET: {"keywords": ["bitcoin"]},
+    MARKET_CLOSE: {"marketId": "will-it-rain-in-lisbon-tomorrow"},
     **dict.fromkeys(INBOUND, _SIGNED),
 }
 _NOWHERE: dict[str, Any] = {"blockNumber": 0, "blockHash": NOWHERE}
@@ -101,6 +114,8 @@ def sample_result(kind: str, payload: dict[str, Any], *, now_s: int, triggered_a
         return sample_mention(parse_slack_watch(payload), now_s, triggered_at)
     if kind in GMAIL_TYPES:
         return sample_mail(parse_gmail_watch(kind, payload), now_s, triggered_at)
+    if kind in POLYMARKET_TYPES:
+        return sample_of_polymarket(parse_polymarket_watch(kind, payload), now_s, triggered_at)
     if kind in INBOUND:
         return _call_result(kind, triggered_at)
     headers = {"content-type": "application/json"} if kind == "webhook" else {}

@@ -22,6 +22,7 @@ from services.master.source import Family
 from services.master.sources.chains import Chains, Thresholds
 from services.master.sources.cron import Cron
 from services.master.sources.gmail import Gmail
+from services.master.sources.polymarket import Polymarket
 from services.master.sources.prices import Prices
 from services.master.sources.slack import Slack
 from services.master.table import Table
@@ -47,6 +48,7 @@ class Master:
             Prices(settings, admitter=admitter, pool=pool, table=table),
             Gmail(settings, upstreams=self._upstreams, admitter=admitter, pool=pool, table=table),
             Slack(settings, upstreams=self._upstreams, admitter=admitter, pool=pool, table=table),
+            Polymarket(settings, upstreams=self._upstreams, admitter=admitter, pool=pool, table=table),
         )
         table.follow(families)
         self._keeper = Keeper(pool, new_id("master"), families)

@@ -170,6 +170,20 @@ async def test_a_trigger_that_turns_to_another_place_listens_anew(pool: Pool) ->
     assert first != second != third != first
 
 
+@pytest.mark.parametrize(("kind", "field"), [("polymarket-market-trade", "marketId"), ("polymarket-user-bet", "user")])
+async def test_a_trigger_that_turns_to_another_market_or_user_listens_anew(pool: Pool, kind: str, field: str) -> None:
+    await make_workflow(pool, "wf_1")
+
+    async def published(named: str, **more: object) -> object:
+        one = workflows.PublishedTrigger("root", kind, {field: named, **more})
+        await workflows.publish(pool, "org_a", "wf_1", triggers=[one], by="u", new_secret=lambda: "s")
+        return await pool.fetchval("select active_since from triggers where workflow_id = 'wf_1'")
+
+    first = await published("rain")
+    assert await published("rain", minSize=5) == first
+    assert await published("snow") != first
+
+
 async def test_problems_of_sources_outlive_the_start_of_a_master_and_are_taken_back_alone(pool: Pool) -> None:
     name, other = ("org_a", "wf_1", "root"), ("org_a", "wf_2", "root")
     await make_workflow(pool, "wf_1")

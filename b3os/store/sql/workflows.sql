@@ -49,7 +49,7 @@ update workflows set status = $3, paused_reason = $4, updated_by = $5, updated_a
 -- name: drop_triggers
 update triggers set active = false, revision = nextval('trigger_revisions'), xid = pg_current_xact_id()
 where org_id = $1 and workflow_id = $2 and active and not (node_id = any($3)) and wait_run_id is null;
--- Another channel or mailbox has another past: what it held before a trigger turned to it never fires it.
+-- Another channel, mailbox, market or user has another past: what it held before a trigger turned to it never fires it.
 -- name: put_triggers
 insert into triggers (org_id, workflow_id, node_id, version, type, payload, pattern, secret, cooldown_ms, max_runs)
 select $1, $2, i.node_id, $3, i.type, i.payload::jsonb, i.pattern, $4, $5, $6
@@ -58,8 +58,10 @@ on conflict (org_id, workflow_id, node_id) do update set version = excluded.vers
     payload = excluded.payload, pattern = excluded.pattern, secret = excluded.secret, cooldown_ms = excluded.cooldown_ms,
     max_runs = excluded.max_runs, active = true,
     active_since = case when triggers.active and triggers.type = excluded.type
-            and (triggers.payload -> 'connector', triggers.payload -> 'channelId', triggers.payload -> 'botToken')
-            is not distinct from (excluded.payload -> 'connector', excluded.payload -> 'channelId', excluded.payload -> 'botToken')
+            and (triggers.payload -> 'connector', triggers.payload -> 'channelId', triggers.payload -> 'botToken',
+                triggers.payload -> 'marketId', triggers.payload -> 'user')
+            is not distinct from (excluded.payload -> 'connector', excluded.payload -> 'channelId', excluded.payload -> 'botToken',
+                excluded.payload -> 'marketId', excluded.payload -> 'user')
         then triggers.active_since else now() end,
     revision = nextval('trigger_revisions'), xid = pg_current_xact_id();
 -- name: forget_problems
