@@ -3,12 +3,30 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import msgspec
+
 from b3os.errors import StaleEpoch
 from b3os.store.pool import Connection, Db, Pool
 from b3os.store.source_states import Told
 from b3os.store.statements import load
 
 _SQL = load("leases")
+
+
+class Held(msgspec.Struct, frozen=True):
+    """Another owner's lease, for how long it is good, and who asked for it."""
+
+    owner: str
+    left_s: float
+    asked_by: str = ""
+
+
+class Others(msgspec.Struct, frozen=True):
+    """What an owner sees of the others: who is present, their leases, and who asks for which of its own."""
+
+    present: list[str]
+    held: dict[str, Held]
+    asked: dict[str, str]
 
 
 async def acquire(pool: Pool, name: str, owner: str, ttl_s: float) -> int | None:
@@ -38,6 +56,30 @@ async def renew(
         [one.error_s for one in told], [one.detail for one in told], [one.org_id for one in told],
     )  # fmt: skip
     return {row["name"] for row in await pool.fetch(_SQL["renew"], owner, wanted, float(ttl_s), *states)}
+
+
+async def others(pool: Pool, owner: str, presence: str) -> Others:
+    """Return what others hold; a lease whose name begins with `presence` says that its owner is there."""
+    rows = await pool.fetch(_SQL["others"], owner)
+    theirs = {row["name"]: Held(row["owner"], row["left_s"], row["asked_by"]) for row in rows if row["owner"] != owner}
+    asked = {row["name"]: row["asked_by"] for row in rows if row["owner"] == owner}
+    present = [one.owner for name, one in theirs.items() if name.startswith(presence)]
+    return Others(present, {name: one for name, one in theirs.items() if not name.startswith(presence)}, asked)
+
+
+async def ask(pool: Pool, names: Iterable[str], owner: str) -> None:
+    """Ask the holders of leases to give them up; who asks last is the one who is seen."""
+    await pool.execute(_SQL["ask"], sorted(names), owner)
+
+
+async def leave(pool: Pool, name: str, owner: str) -> None:
+    """Remove a lease that only said that its owner is there."""
+    await pool.execute(_SQL["leave"], name, owner)
+
+
+async def forget_dead(pool: Pool, presence: str) -> None:
+    """Remove what owners left behind that did not leave."""
+    await pool.execute(_SQL["forget_dead"], presence)
 
 
 async def release(pool: Pool, name: str, owner: str) -> None:

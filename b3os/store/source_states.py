@@ -43,3 +43,8 @@ class SourceState(msgspec.Struct, frozen=True):
 async def list_states(db: Db, org_id: str) -> list[SourceState]:
     """Return the sources that are everybody's, or the organization's, by name."""
     return [SourceState(**row) for row in await db.fetch(_SQL["list"], org_id)]
+
+
+async def keep_only(db: Db, wanted: list[str]) -> None:
+    """Forget the sources that nobody wants, and nobody told of for a minute."""
+    await db.execute(_SQL["keep_only"], wanted)

@@ -57,6 +57,15 @@ class Listening(Protocol):
 
 
 @runtime_checkable
+class Settling(Protocol):
+    """A source that has read more than it stored when a poll ends."""
+
+    async def settle(self, epoch: int) -> None:
+        """Store what was read, before another master goes on. Raises StaleEpoch."""
+        ...
+
+
+@runtime_checkable
 class Owned(Protocol):
     """A source that reads with an organization's credential: only that organization sees how it fares."""
 

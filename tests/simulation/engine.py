@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,12 +29,14 @@ from tests.simulation.world import Actions, Client, Publisher, World, seams
 ORG = "org_sim"
 WORKERS, MASTERS = 3, 2
 EVENTS = 20
+#: Sources that the masters share, beside the clock.
+STALLS = 5
 #: After the faults, everything must have ended by then; the longest workflow waits 20 s.
 END_S = HEALED_S + 60.0
+#: After the faults, the masters must have shared the sources by then: a lease, two renewals and some looks.
+SHARED_S = 10.0
 #: I6, and how often it is looked at.
 IDLE_S, LOOK_S = 10.0, 0.5
-#: A source whose master died just before everything worked again has another one by then.
-TAKEOVER_S = 6.0
 MAX_RUNS = 3
 
 
@@ -52,6 +55,39 @@ SLOTS = TriggerRow(
     org_id=ORG, workflow_id="wf_slots", version=1, node_id="root", type="cronjob",
     payload={"rrule": "DTSTART:20260921T141320Z\nRRULE:FREQ=SECONDLY;INTERVAL=5"}, active_since_ms=START_S * 1000,
 )  # fmt: skip
+
+
+class Stall:
+    """A source beside the clock; it only moves its cursor, and each is polled by one master at a time."""
+
+    def __init__(self, client: Client, name: str) -> None:
+        self._client = client
+        self.name = name
+
+    async def poll(self, epoch: int) -> float:
+        """Move the cursor."""
+        await self._client.accept([], cursor=(self.name, epoch, {}))
+        return 0.3
+
+    def failed(self, error: Exception) -> float:
+        """Wait a little."""
+        return 0.5
+
+    async def forget(self) -> None:
+        """Nothing is held."""
+
+
+class Market:
+    """A family of sources."""
+
+    types: frozenset[str] = frozenset()
+
+    def __init__(self, client: Client) -> None:
+        self._stalls = [Stall(client, f"stall:{n}") for n in range(STALLS)]
+
+    def wanted(self) -> list[Stall]:
+        """All of them."""
+        return self._stalls
 
 
 class OneTrigger:
@@ -154,7 +190,7 @@ class Simulation:
 
     def _is_over(self) -> bool:
         runs = self.world.store.runs.values()
-        return self.loop.time() > HEALED_S + TAKEOVER_S and all(run.status in ENDED for run in runs)
+        return self.loop.time() > HEALED_S + SHARED_S and all(run.status in ENDED for run in runs)
 
     def _process(self, kind: str) -> Process:
         self._started += 1
@@ -201,7 +237,7 @@ class Simulation:
         client = Client(self.world)
         source = Cron(Admitter(client, self.world.broker(process)), client, OneTrigger())  # type: ignore[arg-type]
         source.put(0, SLOTS)
-        await Keeper(client, process.name, [source]).serve()  # type: ignore[arg-type]
+        await Keeper(client, process.name, [source, Market(client)]).serve()  # type: ignore[list-item,arg-type]
 
     async def _events(self) -> None:
         """Events that come twice, late and while servers are down; each accepted one must become one run."""
@@ -311,6 +347,19 @@ class Simulation:
         if limited > MAX_RUNS:
             raise Violation(f"I8: {limited} runs of a workflow that may run {MAX_RUNS} times")
         self._check_slots()
+        self._check_shares()
+
+    def _check_shares(self) -> None:
+        """Every source is in the hands of a master that lives, and each has its share of them."""
+        now, leases = self.loop.time(), self.world.store.leases
+        holders = Counter({process.name: 0 for process in self.masters if not process.is_dead})
+        for name in ("cron", *(f"stall:{n}" for n in range(STALLS))):
+            owner, _, until = leases.get(name, ("", 0, 0.0))
+            if until <= now or owner not in holders:
+                raise Violation(f"{name} is read by nobody at the end")
+            holders[owner] += 1
+        if max(holders.values()) - min(holders.values()) > 1:
+            raise Violation(f"the masters do not share the sources: {dict(holders)}")
 
     def _check_slots(self) -> None:
         """I11: a slot fires once. Of the slots that an outage covers only the newest fires; the last one is no such."""

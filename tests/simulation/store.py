@@ -11,6 +11,7 @@ import msgspec
 
 from b3os.errors import StaleEpoch
 from b3os.store.admission import Limit, Outcome, Proposal, judge
+from b3os.store.leases import Held, Others
 from b3os.store.runs import RunCommit, RunRow, Woken
 from b3os.store.sweep import LOST_AFTER_S, TIMEOUTS, Look, Page, Ready
 
@@ -85,6 +86,8 @@ class ModelStore:
         self.limits: dict[str, Limit] = {}
         self.workers: dict[str, float] = {}
         self.leases: dict[str, tuple[str, int, float]] = {}
+        #: Who asked last for a lease that another holds.
+        self.asks: dict[str, str] = {}
         self.cursors: dict[str, dict[str, Any]] = {}
 
     def _alive(self, owner: str | None) -> bool:
@@ -371,7 +374,36 @@ class ModelStore:
     def acquire_free(self, names: Iterable[str], owner: str, ttl_s: float) -> dict[str, int]:
         """Take or keep the leases that no other holds."""
         taken = {name: self.acquire(name, owner, ttl_s) for name in sorted(names)}
+        for name, epoch in taken.items():
+            if epoch is not None:
+                self.asks.pop(name, None)
         return {name: epoch for name, epoch in taken.items() if epoch is not None}
+
+    def others(self, owner: str, presence: str) -> Others:
+        """See what others hold, and what is asked of an owner."""
+        alive = {name: (o, until - self.now()) for name, (o, _, until) in self.leases.items() if until > self.now()}
+        theirs = {name: Held(o, left, self.asks.get(name, "")) for name, (o, left) in alive.items() if o != owner}
+        asked = {name: self.asks[name] for name, (o, _) in alive.items() if o == owner and name in self.asks}
+        present = [one.owner for name, one in theirs.items() if name.startswith(presence)]
+        return Others(present, {name: one for name, one in theirs.items() if not name.startswith(presence)}, asked)
+
+    def ask(self, names: Iterable[str], owner: str) -> None:
+        """Ask for leases of others."""
+        for name in names:
+            holder, _, until = self.leases.get(name, (owner, 0, 0.0))
+            if holder != owner and until > self.now():
+                self.asks[name] = owner
+
+    def leave(self, name: str, owner: str) -> None:
+        """Remove a lease."""
+        if self.leases.get(name, ("", 0, 0.0))[0] == owner:
+            del self.leases[name]
+
+    def forget_dead(self, presence: str) -> None:
+        """Remove what dead owners left; nobody is dead for an hour in a simulation."""
+
+    def keep_only(self, wanted: Sequence[str]) -> None:
+        """Forget how unwanted sources fared; nothing is decided by it."""
 
     def renew_leases(self, owner: str, names: Sequence[str], ttl_s: float, told: Sequence[object]) -> set[str]:
         """Extend leases that are still owned; nothing is decided by what is told of their sources."""
@@ -385,6 +417,7 @@ class ModelStore:
         holder, epoch, _ = self.leases.get(name, ("", 0, 0.0))
         if holder == owner:
             self.leases[name] = (owner, epoch, -1.0)
+            self.asks.pop(name, None)
 
     def lead(self, owner: str, ttl_s: float) -> bool:
         """Become or stay the one that sweeps."""

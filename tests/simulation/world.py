@@ -15,6 +15,7 @@ from typing import Any
 from b3os.errors import Unavailable
 from b3os.run.commands import CallAction
 from b3os.store import runs as real_runs
+from b3os.store import source_states
 from b3os.stream.events import RunEvent
 from services.master import admit, keeper
 from services.master.sources import cron
@@ -162,7 +163,10 @@ def seams(world: World) -> Iterator[None]:
     def wall_s() -> float:
         return world.wall_ns(WHO.get())() / 1e9
 
-    leases = SimpleNamespace(acquire_free=later("acquire_free"), renew=later("renew_leases"), release=later("release"))
+    leases = SimpleNamespace(
+        acquire_free=later("acquire_free"), renew=later("renew_leases"), release=later("release"), leave=later("leave"),
+        others=later("others"), ask=later("ask"), forget_dead=later("forget_dead"),
+    )  # fmt: skip
     engine = SimpleNamespace(**vars(real_runs))
     for name in ("load_records", "load_answers", "load_definition"):
         setattr(engine, name, later(name))
@@ -171,6 +175,7 @@ def seams(world: World) -> Iterator[None]:
         (runner, "state", SimpleNamespace(load_storage=later("load_storage"), load_variables=later("load_variables"))),
         (runner, "now_ms", lambda: int(wall_s() * 1000)),
         (keeper, "leases", leases),
+        (keeper, "source_states", SimpleNamespace(keep_only=later("keep_only"), Told=source_states.Told)),
         (keeper, "time", SimpleNamespace(time=wall_s, monotonic=world.loop.time)),
         (cron, "read_cursor", later("read_cursor")),
         (cron, "time", SimpleNamespace(time=wall_s, monotonic=world.loop.time)),

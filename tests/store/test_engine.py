@@ -245,3 +245,32 @@ async def test_publish_checks_the_version(pool: Pool) -> None:
     assert (target.org_id, target.workflow_id, target.version, target.node_id) == ("org_a", "wf_1", 2, "root")
     assert (await workflows.archive(pool, "org_a", "wf_1", by="u")).status == "archived"
     assert await workflows.list_workflows(pool, "org_a") == []
+
+
+async def test_an_owner_sees_what_others_hold_and_what_is_asked_of_it(pool: Pool) -> None:
+    await leases.acquire_free(pool, ["master:m1", "evm:1", "evm:2"], "m1", 60)
+    await leases.acquire_free(pool, ["master:m2", "evm:3"], "m2", 60)
+    await leases.acquire_free(pool, ["evm:4"], "m3", -1)
+    await leases.ask(pool, ["evm:1", "evm:3", "evm:4"], "m2")
+    seen = await leases.others(pool, "m1", "master:")
+    assert (seen.present, set(seen.held), seen.asked) == (["m2"], {"evm:3"}, {"evm:1": "m2"})
+    theirs = await leases.others(pool, "m2", "master:")
+    assert {name: one.asked_by for name, one in theirs.held.items()} == {"evm:1": "m2", "evm:2": ""}
+    assert 55 < theirs.held["evm:1"].left_s <= 60
+    await leases.release(pool, "evm:1", "m1")
+    assert set(await leases.acquire_free(pool, ["evm:1"], "m3", 60)) == {"evm:1"}
+    assert (await leases.others(pool, "m3", "master:")).asked == {}, (
+        "what was asked of one holder is not asked of another"
+    )
+
+
+async def test_only_what_dead_owners_left_is_forgotten(pool: Pool) -> None:
+    await leases.acquire_free(pool, ["master:m1", "evm:1"], "m1", -7200)
+    await leases.acquire_free(pool, ["master:m2"], "m2", -60)
+    await leases.acquire_free(pool, ["master:m3"], "m3", 60)
+    await leases.forget_dead(pool, "master:")
+    await leases.leave(pool, "master:m3", "m1")
+    names = [row["name"] for row in await pool.fetch("select name from leases order by 1")]
+    assert names == ["evm:1", "master:m2", "master:m3"]
+    await leases.leave(pool, "master:m3", "m3")
+    assert await pool.fetchval("select count(*) from leases where name = 'master:m3'") == 0

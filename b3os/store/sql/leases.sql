@@ -11,7 +11,7 @@ insert into leases as l (name, owner, epoch, until)
 select w.name, $2, 1, now() + make_interval(secs => $3) from unnest($1::text[]) w (name)
 where not exists (select 1 from leases o where o.name = w.name and o.owner <> $2 and o.until > now()) order by 1
 on conflict (name) do update set owner = excluded.owner, until = excluded.until,
-    epoch = l.epoch + case when l.owner = excluded.owner and l.until > now() then 0 else 1 end
+    epoch = l.epoch + case when l.owner = excluded.owner and l.until > now() then 0 else 1 end, asked_by = null
 where l.owner = excluded.owner or l.until <= now()
 returning name, epoch;
 -- name: renew
@@ -29,7 +29,19 @@ update leases set until = now() + make_interval(secs => $3)
 where owner = $1 and name in (select name from leases where owner = $1 and name = any($2) order by name for update)
 returning name;
 -- name: release
-update leases set until = '-infinity' where name = $1 and owner = $2;
+update leases set until = '-infinity', asked_by = null where name = $1 and owner = $2;
+-- name: others
+-- What others hold, and what is asked of $1.
+select name, owner, coalesce(asked_by, '') as asked_by, extract(epoch from until - now())::float8 as left_s
+from leases where until > now() and (owner <> $1 or asked_by is not null);
+-- name: ask
+update leases set asked_by = $2
+where owner <> $2 and name in (select name from leases where name = any($1) and until > now() order by name for update);
+-- name: leave
+delete from leases where name = $1 and owner = $2;
+-- name: forget_dead
+-- Only what names no source: the epoch of a source's lease must not begin anew.
+delete from leases where starts_with(name, $1) and until < now() - interval '1 hour';
 -- name: check_epoch
 select 1 from leases where name = $1 and epoch = $2 for share;
 -- name: read_cursor

@@ -117,6 +117,11 @@ class Prices:
         self._epoch = None
         await self._socket.close()
 
+    async def settle(self, epoch: int) -> None:
+        """Store the ticks of the last moment."""
+        if epoch == self._epoch:
+            await self._store(epoch)
+
     def failed(self, error: Exception) -> float:
         """Return how long to wait: as the connection says, or a moment for the database."""
         return self._socket.retry_s if isinstance(error, Disconnected) else RETRY_S
