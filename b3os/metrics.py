@@ -41,6 +41,9 @@ MATCHES = Counter("b3os_matches", "Events that satisfied a trigger", ["source"])
 SOURCE_REQUESTS = Counter(
     "b3os_source_requests", "Calls of the services that sources poll, by what became of them", ["source", "outcome"]
 )
+SOURCE_LEFT_OUT = Counter(
+    "b3os_source_left_out", "Events that a source gave up, since its service never gave them", ["source"]
+)
 ADMISSIONS = Counter("b3os_admissions", "Matches by what admission decided", ["status"])
 WEBHOOKS = Counter("b3os_webhooks", "Inbound calls by what became of them", ["status"])
 TICK_SECONDS = Histogram("b3os_tick_seconds", "Time of one master tick", buckets=LATENCY_BUCKETS_S)

@@ -18,6 +18,8 @@ SETTLE_MS = 120 * 1000
 OLDER_MS = 24 * 3600 * 1000
 #: A place that only knows a later time is stored so often.
 REMEMBER_MS = 600 * 1000
+#: Messages left out that are remembered; the oldest leave first.
+LEFT_OUT = 20
 
 
 class Recent(msgspec.Struct, frozen=True, array_like=True):
@@ -29,12 +31,16 @@ class Recent(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Place(msgspec.Struct, frozen=True):
-    """The account, its history id that is read (empty: none yet), when, and new messages by id."""
+    """The account, its history id that is read (empty: none yet), when, and new messages by id.
+
+    `left_out` are messages that the service never gave, and why: they are not asked for again.
+    """
 
     account: str = ""
     history: str = ""
     read_ms: int = 0
     recent: dict[str, Recent] = {}
+    left_out: dict[str, str] = {}
 
 
 def of_account(place: Place, account: str) -> Place:
@@ -60,6 +66,12 @@ def settled(place: Place, now_ms: int) -> Place:
     return msgspec.structs.replace(place, recent=kept)
 
 
+def without(place: Place, message: str, why: str) -> Place:
+    """Return the place with a message given up."""
+    kept = [one for one in place.left_out.items() if one[0] != message][1 - LEFT_OUT :]
+    return msgspec.structs.replace(place, left_out={**dict(kept), message: why})
+
+
 def moved(place: Place, history: str, read_ms: int) -> Place:
     """Return the place after everything up to a history id was admitted."""
     return msgspec.structs.replace(place, history=history, read_ms=max(place.read_ms, read_ms))
@@ -67,7 +79,7 @@ def moved(place: Place, history: str, read_ms: int) -> Place:
 
 def is_news(before: Place, after: Place) -> bool:
     """Whether a place is worth a commit."""
-    same = (before.account, before.history, before.recent) == (after.account, after.history, after.recent)
+    same = msgspec.structs.replace(after, read_ms=before.read_ms) == before
     return not same or after.read_ms - before.read_ms >= REMEMBER_MS
 
 

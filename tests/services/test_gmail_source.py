@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from b3os import metrics
 from b3os.errors import StaleEpoch
 from b3os.queue.broker import Broker
 from b3os.store import connectors, leases
 from b3os.store.pool import open_pool
-from services.master.sources.gmail import Gmail
+from services.master.sources.gmail import TRIES, Gmail
 from services.master.sources.refusals import Refused
 from tests.emulators.gmail import ACCOUNT, CLIENT, PROJECT, SECRET, Box, Pipedream
 from tests.services.polled_case import Place as Base
@@ -279,6 +280,49 @@ async def test_a_failing_service_loses_and_repeats_nothing(place: Place, kind: s
     assert place.master.errors
 
 
+@pytest.mark.parametrize(
+    ("kind", "more"), [("fail", {"status": 500}), ("fail", {"status": 404}), ("garbage", {"text": "{"})]
+)
+@pytest.mark.parametrize("listed", [False, True])
+async def test_a_message_that_is_never_given_is_left_out_and_told(
+    place: Place, kind: str, more: dict[str, Any], *, listed: bool
+) -> None:
+    await place.watch("wf_1")
+    await place.level()
+    lost = place.box.mail("never given")
+    place.pipedream.fault(kind, path=f"/messages/{lost}", times=10**6, **more)
+    place.box.mail("behind it")
+    if listed:
+        place.box.expire()
+    before = metrics.SOURCE_LEFT_OUT.labels("gmail")._value.get()
+    began = place.master.clock
+    await place.master.until(place.ran("behind it"))
+    assert place.master.clock - began < 90
+    await place.master.for_s(200)
+    assert await place.runs() == [("wf_1", "behind it")]
+    assert len(place.pipedream.called(f"/messages/{lost}")) == TRIES, "it is not asked for again"
+    assert f"message {lost} was left out" in place.master.errors[-1]
+    assert metrics.SOURCE_LEFT_OUT.labels("gmail")._value.get() == before + 1
+    _, detail = place.master.source().report()
+    assert list(detail["leftOut"]) == [lost]
+    second = place.start("m2")
+    await leases.release(place.pool, place.master.source().name, "m1")
+    place.box.mail("to another master")
+    await second.until(place.ran("behind it", "to another master"))
+    assert second.errors == []
+
+
+async def test_no_message_is_left_out_while_the_mailbox_does_not_answer(place: Place) -> None:
+    await place.watch("wf_1")
+    await place.level()
+    place.box.mail("late")
+    place.pipedream.fault("fail", path="/messages/", times=2 * TRIES - 1, status=503)
+    place.pipedream.fault("fail", path="/profile", times=TRIES, status=503)
+    await place.master.for_s(120)
+    assert not any("left out" in error for error in place.master.errors)
+    await place.master.until(place.ran("late"))
+
+
 @pytest.mark.parametrize(("kind", "more", "wait_s"), [("limit", {"retry_after": "45"}, 45), ("quota", {}, 30)])
 async def test_limits_are_obeyed(place: Place, kind: str, more: dict[str, Any], wait_s: float) -> None:
     await place.watch("wf_1")
@@ -376,8 +420,13 @@ async def test_a_database_that_fails_costs_nothing_but_time(place: Place) -> Non
 async def test_triggers_that_go_take_the_source_with_them(place: Place) -> None:
     await place.watch("wf_1")
     await place.level()
+    source = place.master.source()
+    place.master.table.apply(record("wf_1", RECEIVED, {"connector": {"type": "gmail", "id": "conn_1"}}, since_ms=1))
+    assert place.master.source() is source, "a trigger that is published anew keeps it"
     place.master.table.apply(record("wf_1", RECEIVED, {}, active=False))
     assert place.master.family.wanted() == []
+    place.master.table.apply(place.rows["wf_1"])
+    assert place.master.source() is not source, "it was forgotten"
 
 
 async def test_an_idle_mailbox_writes_now_and_then(place: Place) -> None:

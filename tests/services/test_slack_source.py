@@ -403,9 +403,12 @@ async def test_triggers_that_go_take_their_channel_with_them(place: Place) -> No
     place.workspace.say("C1", f"{MENTION} nobody listens")
     await place.master.for_s(10)
     assert {call.get("channel") for call in place.workspace.calls[before:]} <= {"C2", None}
+    source = place.master.source()
     place.master.table.apply(record("wf_2", "slack-mentions", {"channelId": "C2"}, active=False))
     assert place.master.family.wanted() == []
     assert await place.runs() == []
+    place.master.table.apply(place.rows["wf_2"])
+    assert place.master.source() is not source, "it was forgotten with its last trigger"
 
 
 async def test_an_idle_channel_writes_nothing(place: Place) -> None:

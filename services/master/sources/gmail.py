@@ -8,8 +8,9 @@ admitted. A mailbox that refuses, or has too many calls, waits alone.
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -37,6 +38,7 @@ from b3os.detect.gmail_place import (
     resync_since_ms,
     search_text,
     settled,
+    without,
 )
 from b3os.detect.keys import KeyKind
 from b3os.errors import NotFound
@@ -61,6 +63,10 @@ BACKOFF_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 CLOCK_MS = 1000
 #: Messages of one transaction.
 BATCH = 50
+#: So often, with BACKOFF_S between, a message is asked for that the service does not give while the mailbox answers.
+TRIES = 6
+
+T = TypeVar("T")
 
 #: A trigger and what it listens to.
 Watching = tuple[TriggerRow, GmailWatch]
@@ -104,6 +110,8 @@ class GmailSource:
         self._walk: _Walk | None = None
         self._fetched: dict[str, Whole | None] = {}
         self._mails: dict[str, Mail | None] = {}
+        #: How often a message was not given, since one was.
+        self._tries = Counter[str]()
         #: What was admitted, by message and trigger, as long as it can come again.
         self._known: set[tuple[str, Name]] = set()
         self._looked_at = self._rests_until = float("-inf")
@@ -131,8 +139,9 @@ class GmailSource:
     def report(self) -> tuple[str, dict[str, Any]]:
         """Say how long ago the mailbox was read whole."""
         lag = f"{(self._admitter.now_ms() - self._level_ms) / 1000:.0f} s" if self._level_ms else ""
-        is_listing = self._walk is not None and self._walk.since_ms is not None
-        return lag, {"historyId": self._place.history, "recent": len(self._place.recent), "isListing": is_listing}
+        place, is_listing = self._place, self._walk is not None and self._walk.since_ms is not None
+        detail = {"historyId": place.history, "recent": len(place.recent), "isListing": is_listing}
+        return lag, {**detail, "leftOut": place.left_out}
 
     async def poll(self, epoch: int) -> float:
         """Read one page; returns the seconds until the next. Raises StaleEpoch, or why it failed."""
@@ -163,6 +172,7 @@ class GmailSource:
     async def _begin(self, epoch: int) -> None:
         self._place = self._stored = from_plain(await read_cursor(self._pool, self.name))
         self._walk, self._fetched, self._mails, self._known = None, {}, {}, set()
+        self._tries.clear()
         self._looked_at = self._rests_until = float("-inf")
         self._standing.forget()
         self._epoch = epoch
@@ -304,14 +314,41 @@ class GmailSource:
     async def _labelled(self, message: str) -> Mail | None:
         """Return the labels of a message; a page that is read again after a failure goes on where it stopped."""
         if message not in self._mails:
-            self._mails[message] = await self._mailbox.labels(message)
+            self._mails[message] = await self._given(message, self._mailbox.labels)
         return self._mails[message]
 
     async def _whole(self, message: str) -> Whole | None:
         """Return a message, read once for all that want it; the one before is let go, since they may be large."""
         if message not in self._fetched:
-            self._fetched = {message: await self._mailbox.message(message)}
+            self._fetched = {message: await self._given(message, self._mailbox.message)}
         return self._fetched[message]
+
+    async def _given(self, message: str, ask: Callable[[str], Awaitable[T | None]]) -> T | None:
+        """Ask for a message; None for one that is gone, or was given up."""
+        if message in self._place.left_out:
+            return None
+        try:
+            found = await ask(message)
+        except Unreadable as error:
+            self._tries[message] += 1
+            if self._tries[message] >= TRIES:
+                await self._mailbox.profile()  # where nothing is answered, nothing is the message's fault
+                raise await self._leave_out(message, error) from error
+            raise
+        del self._tries[message]
+        return found
+
+    async def _leave_out(self, message: str, why: Unreadable) -> Unreadable:
+        """Give a message up, so that the mail behind it goes on; returns what is told of it."""
+        assert self._epoch is not None, "a poll begins with _begin"
+        place = without(self._place, message, why.message[:200])
+        await self._admitter.admit([], (self.name, self._epoch, msgspec.to_builtins(place)))
+        self._place = self._stored = place
+        self._failures = 0
+        del self._tries[message]
+        metrics.SOURCE_LEFT_OUT.labels(SOURCE).inc()
+        log.error("message left out", extra={"source": self.name, "message_id": message, "error": why.message})
+        return Unreadable(f"message {message} was left out after {TRIES} tries: {why.message}")
 
     def _watching(self) -> Iterable[Watching]:
         """Ask the index who watches the mailbox."""
@@ -338,7 +375,7 @@ class Gmail:
         base, http = upstreams.find("pipedream", pipedream.BASE)
         self._project = pipedream.Pipedream(http, base, settings, monotonic=monotonic, **pacing)
         self._watched: dict[int, GmailSource] = {}
-        #: By name, for as long as the process lives: whoever polls one polls that one.
+        #: By name, as long as some trigger wants them.
         self._sources: dict[str, GmailSource] = {}
 
         def make(org_id: str, connector_id: str) -> GmailSource:
@@ -368,10 +405,12 @@ class Gmail:
             source.slots.discard(slot)
 
     def wanted(self) -> Collection[GmailSource]:
-        """Return the sources of mailboxes that some trigger watches, if the operator's project is known."""
-        if not self._project.is_set:
-            return ()
-        return [source for source in self._sources.values() if source.slots]
+        """Return the sources of mailboxes that some trigger watches, if the operator's project is known.
+
+        The others are forgotten here, and not in `drop`: a trigger that is replaced keeps its source.
+        """
+        self._sources = {name: source for name, source in self._sources.items() if source.slots}
+        return list(self._sources.values()) if self._project.is_set else ()
 
 
 def _by_label(messages: Mapping[str, Recent], watching: Sequence[Watching]) -> list[Wanted]:

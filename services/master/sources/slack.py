@@ -327,7 +327,7 @@ class Slack:
     ) -> None:  # fmt: skip
         self._index: TriggerIndex = table.index
         self._watched: dict[int, tuple[SlackSource, str]] = {}
-        #: By name, for as long as the process lives: whoever polls one polls that one.
+        #: By name, as long as some trigger wants them.
         self._sources: dict[str, SlackSource] = {}
         base, http = upstreams.find("slack", BASE)
 
@@ -359,8 +359,12 @@ class Slack:
             source.remove(channel, slot)
 
     def wanted(self) -> Collection[SlackSource]:
-        """Return the sources with a channel that some trigger watches."""
-        return [source for source in self._sources.values() if source.is_wanted]
+        """Return the sources with a channel that some trigger watches.
+
+        The others are forgotten here, and not in `drop`: a trigger that is replaced keeps its source.
+        """
+        self._sources = {name: source for name, source in self._sources.items() if source.is_wanted}
+        return list(self._sources.values())
 
 
 def _event(row: TriggerRow, channel: str, mention: Mention, now: str) -> Event:
