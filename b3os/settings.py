@@ -26,6 +26,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("redis_data_url", "REDIS_DATA_URL", "Redis or Valkey for the cache (evictable)"),
     Setting("host", "B3OS_HOST", "address the API listens on"),
     Setting("port", "B3OS_PORT", "port the API listens on"),
+    Setting("webhook_host", "B3OS_WEBHOOK_HOST", "address that a master listens on for inbound calls"),
+    Setting(
+        "webhook_port",
+        "B3OS_WEBHOOK_PORT",
+        "port that a master listens on for inbound calls, beside the API; 0: none; `b3os up` counts up from it",
+    ),
     Setting("actions_url", "B3OS_ACTIONS_URL", "where workers reach the actions process"),
     Setting("actions_port", "B3OS_ACTIONS_PORT", "port the actions process listens on, loopback only"),
     Setting("internal_key", "B3OS_INTERNAL_KEY", "shared secret between workers and the actions process"),
@@ -102,6 +108,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     redis_data_url: str = ""
     host: str = "127.0.0.1"
     port: int = 8080
+    webhook_host: str = "127.0.0.1"
+    webhook_port: int = 0
     actions_url: str = "http://127.0.0.1:8081"
     actions_port: int = 8081
     internal_key: str = ""

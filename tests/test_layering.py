@@ -47,7 +47,7 @@ RULES: dict[str, tuple[set[str], str]] = {
         "how a chain is read for triggers: masters and backtests share it, so it knows no store and no run",
     ),
     "inbound": (
-        BASE | {"auth", "detect", "handover", "metrics", "queue", "run", "store"},
+        BASE | {"auth", "detect", "handover", "metrics", "queue", "run", "store", "wire"},
         "the one admission path of calls: services share it, nothing below knows it",
     ),
     "actions": (BASE | {"abi", "net", "chain", "workflow", "metrics"}, "the framework must not know its content"),

@@ -194,8 +194,13 @@ class Supervisor:
             "watchdog": 1,
         }
         names = [f"{name}-{n}" if n else name for name, count in counts.items() for n in range(count)]
-        first = int(os.environ.get("B3OS_METRICS_PORT") or 0)
-        return [(name, {"B3OS_METRICS_PORT": str(first + n if first else 0)}) for n, name in enumerate(names)]
+        planned: list[tuple[str, dict[str, str]]] = [(name, {}) for name in names]
+        masters = [one for one in planned if one[0].startswith("master")]
+        for setting, among in (("B3OS_METRICS_PORT", planned), ("B3OS_WEBHOOK_PORT", masters)):
+            first = int(os.environ.get(setting) or 0)
+            for n, (_, environ) in enumerate(among):
+                environ[setting] = str(first + n if first else 0)
+        return planned
 
     def _await_ready(self) -> None:
         limit = time.monotonic() + READY_LIMIT_S

@@ -5,13 +5,14 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import asyncpg
 import msgspec
 
 from b3os import metrics
 from b3os.auth.principal import principal_of
-from b3os.errors import B3osError, Forbidden, NotFound, Unauthenticated, Unavailable
+from b3os.errors import Forbidden, NotFound, Unauthenticated
+from b3os.inbound.forms import ADDRESS, ORG_ADDRESS, PROVIDER_ADDRESS
 from b3os.logs import bind
+from b3os.wire import Bare, explained, read_incoming, send_failure, send_json, success
 from services.api import (
     catalogs,
     connectors,
@@ -32,7 +33,7 @@ from services.api.house import House
 from services.api.limits import RateLimit
 from services.api.streams import stream
 from services.api.uses import KeyUses
-from services.api.wire import Bare, Request, read_request, send_failure, send_json, success
+from services.api.wire import Request
 
 log = logging.getLogger("b3os.api")
 
@@ -95,9 +96,9 @@ ROUTES = (
     Route("POST", "/v1/runs/{id}/retry", WRITE, run_again.retry),
     Route("GET", "/v1/runs/{id}/why", READ, run_again.why),
     Route("POST", "/v1/runs/{id}/nodes/{node}/resume", MAYBE, runs.resume),
-    Route("POST", "/v1/webhooks/{secret}", ANYONE, webhooks.webhook),
-    Route("POST", "/v1/orgs/{org}/integrations/webhook", ANYONE, webhooks.org_webhook),
-    Route("POST", "/v1/orgs/{org}/integrations/{provider}", ANYONE, webhooks.provider),
+    Route("POST", ADDRESS, ANYONE, webhooks.webhook),
+    Route("POST", ORG_ADDRESS, ANYONE, webhooks.org_webhook),
+    Route("POST", PROVIDER_ADDRESS, ANYONE, webhooks.provider),
     Route("GET", "/v1/workflows/{id}/webhook-calls", READ, webhooks.calls),
     Route("POST", "/v1/workflows/{id}/webhook-calls/{call}/replay", WRITE, webhooks.replay),
     Route("POST", "/v1/workflows/{id}/rotate-secret", WRITE, webhooks.rotate),
@@ -185,7 +186,7 @@ class Api:
         route: Route | None = None
         try:
             route, params = find_route(scope["method"], scope["path"])
-            request = await read_request(scope, receive)
+            request = await read_incoming(scope, receive, Request)
             request.params = params
             await self._authorise(route, request)
             if route.method != "GET" and route.need != ANYONE:
@@ -195,14 +196,8 @@ class Api:
                 return
             assert route.handler is not None, "a route answers or streams"
             data = await route.handler(self._house, request)
-        except B3osError as error:
-            await send_failure(answered, error)
-        except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-            log.warning("database unreachable", extra={"error": str(error)})
-            await send_failure(answered, Unavailable("the database cannot be reached: try again shortly"))
-        except Exception:
-            log.exception("request failed", extra={"path": scope["path"]})
-            await send_failure(answered, B3osError("this is our fault and it is logged: try again"))
+        except Exception as error:
+            await send_failure(answered, explained(error, scope["path"]))
         else:
             if isinstance(data, Bare):
                 await send_json(answered, 200, data.value)

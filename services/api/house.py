@@ -6,7 +6,7 @@ from pathlib import Path
 from b3os.chain.chains import egress_of, load_chains
 from b3os.chain.registry import Chains
 from b3os.databases.engine import Databases
-from b3os.inbound.receive import Inbox
+from b3os.inbound.forms import Desk
 from b3os.net.http import GuardedClient
 from b3os.queue.broker import Broker
 from b3os.settings import Settings
@@ -31,7 +31,8 @@ class House:
         self.turns = Turns()
         self.databases = Databases(Path(settings.data_dir))
         self.broker = Broker(settings.redis_ops_url, lane_limit=settings.queue_limit)
-        self.inbox = Inbox(pool, self.broker, settings.master_key)
+        self.desk = Desk(pool, self.broker, settings.master_key)
+        self.inbox = self.desk.inbox
         self.follower = Follower(settings.redis_ops_url)
         self.watcher = Watcher(settings.redis_ops_url)
         self.publisher = Publisher(settings.redis_ops_url)

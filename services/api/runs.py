@@ -6,9 +6,10 @@ from typing import Any
 import msgspec
 
 from b3os.detect.webhooks import webhook_result
-from b3os.errors import BadInput, InvalidDefinition, NotFound
+from b3os.errors import BadInput, InvalidDefinition
 from b3os.handover import Started, hand_over
 from b3os.ids import RUN, is_run_id, new_id
+from b3os.inbound.resume import check_workflow, resume_node
 from b3os.run.frontier import head_of, open_nodes
 from b3os.run.queued import RunTask
 from b3os.run.records import NodeRecord, execution_state
@@ -179,29 +180,7 @@ async def resume(house: House, request: Request) -> Any:
     if request.principal is not None:
         async with as_org(house.pool, request.org_id) as db:
             await run_reads.get_run(db, request.org_id, run_id)
-        return await resume_node(house, request.org_id, run_id, node, request.fields())
+        return await resume_node(house.pool, house.broker, request.org_id, run_id, node, request.fields())
     (target, *_) = await house.inbox.targets(request.first("secret"))
-    await check_workflow(house, target.org_id, target.workflow_id, run_id)
-    return await resume_node(house, target.org_id, run_id, node, request.fields())
-
-
-async def check_workflow(house: House, org_id: str, workflow_id: str, run_id: str) -> None:
-    """Raise NotFound for a run of another workflow than the one whose secret was given."""
-    run = await run_reads.get_run(house.pool, org_id, run_id)
-    if run.workflow_id != workflow_id:
-        raise NotFound("the run was not found: check its id and the secret")
-
-
-async def resume_node(house: House, org_id: str, run_id: str, node: str, fields: dict[str, Any]) -> dict[str, Any]:
-    context = fields.get("forEachContext") or {}
-    stack = context.get("stack", []) if isinstance(context, dict) else []
-    try:
-        path = "/".join(f"{step['parentNodeId']}:{int(step['index'])}" for step in stack)
-    except (TypeError, KeyError, ValueError) as error:
-        raise BadInput("`forEachContext.stack` is a list of {parentNodeId, index}") from error
-    data = fields.get("data", fields.get("payload", {}))
-    woken = await runs.resume_wait(house.pool, org_id, run_id, node, path, data)
-    if woken is None:
-        return {"action": "skipped", "reason": "the node is not waiting"}
-    await hand_over(house.broker, [Started(RunTask(org_id, run_id), woken.source, woken.is_queued)])
-    return {"action": "resumed", "reason": ""}
+    await check_workflow(house.pool, target.org_id, target.workflow_id, run_id)
+    return await resume_node(house.pool, house.broker, target.org_id, run_id, node, request.fields())

@@ -5,60 +5,32 @@ from typing import Any
 import msgspec
 
 from b3os.errors import BadInput
-from b3os.ids import new_id, new_secret
-from b3os.inbound.receive import Call, Fired
+from b3os.ids import new_secret
+from b3os.inbound.forms import received
 from b3os.store import webhooks as store
 from b3os.store import workflows
 from b3os.store.pool import as_org
-from services.api.fields import CODE, text, whole
+from services.api.fields import CODE, whole
 from services.api.house import House
-from services.api.runs import check_workflow, resume_node
-from services.api.wire import Bare, Request, page_of, time_text
+from services.api.wire import Request, page_of, time_text
 
 #: How long the old secret of an address is taken after a rotation, and at most.
 GRACE_S, GRACE_MAX_S = 24 * 3600, 7 * 24 * 3600
 
 
-def _call(request: Request) -> Call:
-    return Call(request.headers, request.body)
-
-
-def _shown(fired: Fired) -> Any:
-    if fired.challenge:
-        return Bare({"challenge": fired.challenge})
-    return {"runId": fired.run_id, "status": fired.status}
-
-
-def _received(fired: list[Fired]) -> Any:
-    runs = [one.run_id for one in fired if one.run_id is not None]
-    reason = next((one.reason or one.status for one in fired if one.run_id is None), "")
-    action = "triggered" if runs else "skipped"
-    return {"action": action, "eventId": new_id("evt"), "reason": "" if runs else reason, "runIds": runs}
-
-
 async def webhook(house: House, request: Request) -> Any:
     """POST /v1/webhooks/{secret}"""
-    return _shown(await house.inbox.receive(request.params["secret"], _call(request)))
+    return await house.desk.by_secret(request, request.params["secret"])
 
 
 async def org_webhook(house: House, request: Request) -> Any:
     """POST /v1/orgs/{org}/integrations/webhook"""
-    org_id, secret = request.params["org"], request.first("secret")
-    (target, *_) = await house.inbox.targets(secret, org_id)
-    fields = request.fields()
-    run_id, node = text(fields, "runId"), text(fields, "nodeId")
-    if run_id and node:
-        await check_workflow(house, org_id, target.workflow_id, run_id)
-        answer = await resume_node(house, org_id, run_id, node, fields)
-        return {**answer, "eventId": new_id("evt"), "runIds": [run_id]}
-    fired = await house.inbox.receive(secret, _call(request), org_id=org_id, has_data=True)
-    return Bare({"challenge": fired.challenge}) if fired.challenge else _received([fired])
+    return await house.desk.by_organization(request, request.params["org"])
 
 
 async def provider(house: House, request: Request) -> Any:
     """POST /v1/orgs/{org}/integrations/{provider}"""
-    org_id, name = request.params["org"], request.params["provider"]
-    return _received(await house.inbox.receive_for(org_id, name, _call(request), secret=request.first("secret")))
+    return await house.desk.by_provider(request, request.params["org"], request.params["provider"])
 
 
 def _body_of(call: store.Call) -> Any:
@@ -101,7 +73,7 @@ async def replay(house: House, request: Request) -> Any:
     await house.inbox.settle()
     async with as_org(house.pool, request.org_id) as db:  # a call of others is not there
         await store.get_call(db, request.org_id, request.params["id"], request.params["call"])
-    return _received([await house.inbox.replay(request.org_id, request.params["id"], request.params["call"])])
+    return received([await house.inbox.replay(request.org_id, request.params["id"], request.params["call"])])
 
 
 async def rotate(house: House, request: Request) -> Any:

@@ -1,35 +1,22 @@
-"""How the API speaks: requests in, the envelope out."""
+"""What a request of the API is beyond what every service reads: whose it is, its place in the path, its page."""
 
-import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
-from urllib.parse import parse_qs
-
-import msgspec
 
 from b3os.auth.principal import Principal
-from b3os.errors import B3osError, BadInput, TooLarge, TooMany
-from b3os.ids import new_id
+from b3os.errors import BadInput
+from b3os.wire import Incoming
 
-BODY_LIMIT = 1024 * 1024
 PAGE_DEFAULT, PAGE_MAX = 20, 100
 #: PostgreSQL counts rows in 64 bits; nobody pages this far.
 OFFSET_MAX = 2**31 - 1
-_encode = msgspec.json.Encoder().encode
 
 
-class Request(msgspec.Struct, kw_only=True):
+class Request(Incoming, kw_only=True):
     """One request, its body read; `org_id` is the principal's."""
 
-    method: str
-    path: str
-    query: Mapping[str, list[str]]
-    headers: Mapping[str, str]
-    body: bytes
-    params: Mapping[str, str]
-    client: str = ""
-    decoded: Any = msgspec.UNSET
+    params: Mapping[str, str] = {}
     principal: Principal | None = None
 
     @property
@@ -42,27 +29,6 @@ class Request(msgspec.Struct, kw_only=True):
         assert self.principal is not None
         return self.principal.user_id or self.principal.key_id
 
-    def json(self) -> Any:
-        """Decode the body, once; an empty one is {}. Raises BadInput with the place."""
-        if self.decoded is not msgspec.UNSET:
-            return self.decoded
-        try:
-            self.decoded = msgspec.json.decode(self.body) if self.body.strip() else {}
-            return self.decoded
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            raise BadInput(f"the body is not JSON: {error}") from error
-
-    def fields(self) -> dict[str, Any]:
-        """Decode the body as an object."""
-        found = self.json()
-        if not isinstance(found, dict):
-            raise BadInput("the body is a JSON object")
-        return found
-
-    def first(self, name: str, default: str = "") -> str:
-        """Return a query parameter's first value."""
-        return self.query.get(name, [default])[0]
-
     def page(self) -> tuple[int, int]:
         """Return limit and offset, clamped rather than refused."""
         try:
@@ -74,68 +40,6 @@ class Request(msgspec.Struct, kw_only=True):
     def many(self, name: str) -> list[str]:
         """Return a query parameter's values, repeated or with commas."""
         return [one for value in self.query.get(name, []) for one in value.split(",") if one]
-
-
-class Bare(msgspec.Struct, frozen=True):
-    """An answer that leaves its envelope out, since a service outside expects it so."""
-
-    value: Any
-
-
-async def read_request(scope: Any, receive: Any) -> Request:
-    """Read a request up to the body limit; raises TooLarge."""
-    headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            break
-        body += message.get("body", b"")
-        if len(body) > BODY_LIMIT:
-            raise TooLarge(f"a body has at most {BODY_LIMIT} bytes")
-        if not message.get("more_body"):
-            break
-    query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
-    if not all(map(_is_text, (scope["path"], *(value for values in query.values() for value in values)))):
-        raise BadInput("an address is UTF-8 without U+0000: correct its percent-encoding", code=400411)
-    return Request(
-        method=scope["method"],
-        path=scope["path"],
-        query=query,
-        headers=headers,
-        body=bytes(body),
-        params={},
-        client=str((scope.get("client") or [""])[0]),
-    )
-
-
-def _is_text(value: str) -> bool:
-    """Say whether the store can hold this: no U+0000, no half of a surrogate pair."""
-    return "\x00" not in value and (value.isascii() or not any("\ud800" <= one <= "\udfff" for one in value))
-
-
-async def send_json(send: Any, status: int, body: Any, *more: tuple[bytes, bytes]) -> None:
-    """Send one JSON answer, with more headers if there are any."""
-    data = _encode(body)
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(data)).encode()), *more]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": data})
-
-
-def success(data: Any, code: int = 200) -> dict[str, Any]:
-    """Wrap data in the envelope."""
-    return {"code": code, "message": "success", "data": data, "requestId": new_id("req")}
-
-
-async def send_failure(send: Any, error: B3osError) -> None:
-    """Send an error; one that is over with time says when."""
-    more = [(b"retry-after", str(math.ceil(error.retry_after_s)).encode())] if isinstance(error, TooMany) else []
-    await send_json(send, error.status, failure(error), *more)
-
-
-def failure(error: B3osError) -> dict[str, Any]:
-    """Wrap an error in the envelope."""
-    return {"code": error.code, "message": error.message, "details": error.details, "requestId": new_id("req")}
 
 
 def page_of(items: list[Any], limit: int, offset: int) -> dict[str, Any]:

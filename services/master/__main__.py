@@ -14,7 +14,7 @@ async def main(stop: asyncio.Event) -> None:
     settings = load_settings()
     setup(settings.log_level, "master")
     metrics.expose(settings.host, settings.metrics_port)
-    pool = await open_pool(settings.database_url, max_size=6)
+    pool = await open_pool(settings.database_url, max_size=12 if settings.webhook_port else 6)
     master = Master(pool=pool, settings=settings, stop=stop)
     try:
         await master.start()

@@ -1,4 +1,4 @@
-"""The master on one screen: keep the index fresh, listen to sources, admit events, hand runs to the queue.
+"""The master on one screen: keep the index fresh, listen to sources and to calls, admit events, hand runs to the queue.
 
 Every master holds all triggers (`table`), kept like the database by a 100 ms tick (`refresh`); the sources are leased
 (`keeper`), so that M masters share them.
@@ -9,7 +9,9 @@ import asyncio
 from b3os.actions.upstreams import Upstreams
 from b3os.chain.chains import egress_of, load_chains
 from b3os.ids import new_id
+from b3os.inbound.forms import Desk
 from b3os.net.http import GuardedClient
+from b3os.process import serve_asgi
 from b3os.queue.broker import Broker
 from b3os.settings import Settings
 from b3os.store.pool import Pool
@@ -17,6 +19,7 @@ from b3os.stream.publish import Publisher
 from services.master.admit import Admitter
 from services.master.chain.book import StoredBook
 from services.master.keeper import Keeper
+from services.master.listener import Listener
 from services.master.refresh import Refresh
 from services.master.source import Family
 from services.master.sources.chains import Chains, Thresholds
@@ -34,6 +37,7 @@ class Master:
 
     def __init__(self, *, pool: Pool, settings: Settings, stop: asyncio.Event) -> None:
         self._stop = stop
+        self._settings = settings
         self._broker = Broker(settings.redis_ops_url, lane_limit=settings.queue_limit)
         self._publisher = Publisher(settings.redis_ops_url)
         admitter = Admitter(pool, self._broker)
@@ -53,6 +57,7 @@ class Master:
         table.follow(families)
         self._keeper = Keeper(pool, new_id("master"), families)
         self._refresh = Refresh(pool, table, self._keeper.wake)
+        self._desk = Desk(pool, self._broker, settings.master_key)
 
     async def start(self) -> None:
         """Read all active triggers once; afterwards only changes are read."""
@@ -62,12 +67,19 @@ class Master:
         """Tick, and follow the sources whose leases are ours, until `stop`."""
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._refresh.serve()), group.create_task(self._keeper.serve())]
+            if self._settings.webhook_port:
+                group.create_task(self._listen())
             await self._stop.wait()
             for task in tasks:
                 task.cancel()
 
+    async def _listen(self) -> None:
+        """Take calls until `stop`, and answer those that came."""
+        await serve_asgi(Listener(self._desk), self._settings.webhook_host, self._settings.webhook_port, self._stop)
+
     async def close(self) -> None:
         """Give the leases back, so that another master goes on at once."""
+        await self._desk.inbox.close()
         await self._keeper.close()
         await self._broker.close()
         await self._publisher.close()

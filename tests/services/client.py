@@ -1,16 +1,15 @@
-"""A client of the API that calls its ASGI application as a server would."""
+"""A client of the API, or of a master's listener, that calls its ASGI application as a server would."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
-
-from services.api.app import Api
 
 
 class Client:
     """Calls the ASGI application as a server would."""
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: Callable[[Any, Any, Any], Awaitable[None]]) -> None:
         self._api = api
         self.keys: dict[str, str] = {}
         self.ids: dict[str, str] = {}

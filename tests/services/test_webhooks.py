@@ -1,4 +1,4 @@
-"""Inbound webhooks: one admission path, signed and unsigned; what is kept, replayed and rotated."""
+"""Inbound webhooks: one admission path for every listener, signed and unsigned; what is kept, replayed and rotated."""
 
 import time
 from typing import Any
@@ -9,6 +9,7 @@ import pytest
 from b3os.detect.sample_calls import CALLS
 from services.api.app import Api
 from services.api.house import House
+from services.master.listener import Listener
 from tests.emulators.senders import SECRETS, sign
 from tests.services.client import Client
 
@@ -24,8 +25,10 @@ TYPES = {
 class Sender:
     """Publishes workflows of one organization and calls them as a service would."""
 
-    def __init__(self, house: House, client: Client) -> None:
+    def __init__(self, house: House, client: Client, door: Client) -> None:
         self.client = client
+        #: Where calls are sent.
+        self.door = door
         self.house = house
         self.key = client.keys["mine"]
         self._api = Api(house)
@@ -51,7 +54,7 @@ class Sender:
         return dict(answer["data"])
 
     async def send(self, path: str, body: bytes, headers: dict[str, str] | None = None) -> tuple[int, Any]:
-        return await self.client.call("POST", path, raw=body, headers=headers)
+        return await self.door.call("POST", path, raw=body, headers=headers)
 
     async def event(self, path: str, service: str, body: Any = None, **options: Any) -> tuple[int, Any]:
         raw = msgspec.json.encode(CALLS[service] if body is None else body)
@@ -67,9 +70,10 @@ class Sender:
         return list((await self.client.call("GET", path, self.key))[1]["data"]["items"])
 
 
-@pytest.fixture
-def sender(house: House, client: Client) -> Sender:
-    return Sender(house, client)
+@pytest.fixture(params=["api", "master"])
+def sender(house: House, client: Client, request: pytest.FixtureRequest) -> Sender:
+    """Every test is made at the API's routes and at a master's listener."""
+    return Sender(house, client, client if request.param == "api" else Client(Listener(house.desk)))
 
 
 RESULTS = {
