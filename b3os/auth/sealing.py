@@ -20,3 +20,8 @@ async def unseal(db: Db, org_id: str, name: str, master_key: str, sealed: bytes)
     """Decrypt a secret; None when the organization has no data key, and so never sealed anything."""
     wrapped = await orgs.data_key(db, org_id)
     return None if wrapped is None else envelope.decrypt(master_key, wrapped, org_id, name, sealed)
+
+
+def hook_secret_name(hook_id: str) -> str:
+    """Return the name under which the secret of an execution webhook is sealed."""
+    return f"hook:{hook_id}"

@@ -92,3 +92,25 @@ def check_url(url: str, allow: AllowList) -> tuple[str, int]:
     if port not in (80, 443, 8080, 8443) and not allow.has_host(host, port):
         raise BadInput(f"Port {port} is not allowed: ask the operator to add {host}:{port} to the allow list.")
     return host, port
+
+
+def check_target(url: str, allow: AllowList) -> None:
+    """Raise BadInput for an address that a webhook can never be sent to; a name is judged when it is resolved."""
+    try:
+        host, port = check_url(url, allow)
+    except BadInput as error:
+        raise BadInput(f"`url`: {error.message}", code=400365) from error
+    is_opened = allow.has_host(host, port) or (
+        _may_be_tried(host, port, allow) and not _may_be_tried(host, port, AllowList())
+    )
+    if not _may_be_tried(host, port, allow):
+        raise BadInput("`url` names a private or reserved address: use a public one", code=400365)
+    if urlsplit(url).scheme != "https" and not is_opened:
+        raise BadInput("`url` begins with https://, unless the operator opened its host for http", code=400365)
+
+
+def _may_be_tried(host: str, port: int, allow: AllowList) -> bool:
+    try:
+        return allow.permits(host, port)
+    except ValueError:
+        return True

@@ -1,4 +1,4 @@
-"""Webhook deliveries: a row is added by send-webhook, claimed when due, and tells how it went. At least once."""
+"""Deliveries of send-webhook and of execution webhooks: claimed when due, each tells how it went. At least once."""
 
 from collections.abc import Callable
 from datetime import date, datetime
@@ -29,7 +29,10 @@ class NewDelivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Due(msgspec.Struct, frozen=True):
-    """A claimed delivery; `sealed_as` is the id that its secret headers were sealed under."""
+    """A claimed delivery; `sealed_as` is the id that its secret headers were sealed under.
+
+    `endpoint_id` is the execution webhook that it is for, or empty, and `hook_secret` what signs it, sealed.
+    """
 
     org_id: str
     id: str
@@ -41,6 +44,8 @@ class Due(msgspec.Struct, frozen=True):
     retry_count: int
     max_retries: int
     sealed_as: str
+    endpoint_id: str
+    hook_secret: bytes | None
 
 
 class Delivery(msgspec.Struct, frozen=True):
@@ -67,6 +72,8 @@ class Delivery(msgspec.Struct, frozen=True):
     replay_of: str | None
     created_at: datetime
     updated_at: datetime
+    endpoint_id: str
+    event_type: str
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,11 +129,13 @@ async def list_deliveries(
     *,
     workflow_id: str | None = None,
     statuses: list[str] | None = None,
+    is_of_hooks: bool = False,
+    endpoint_id: str | None = None,
     limit: int = 20,
     offset: int = 0,
 ) -> list[Delivery]:
-    """Return deliveries, newest first."""
-    rows = await db.fetch(_SQL["list"], org_id, workflow_id, statuses, limit, offset)
+    """Return the deliveries of send-webhook nodes, or those of execution webhooks, newest first."""
+    rows = await db.fetch(_SQL["list"], org_id, workflow_id, statuses, limit, offset, is_of_hooks, endpoint_id)
     return [Delivery(*row.values()) for row in rows]
 
 

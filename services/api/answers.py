@@ -398,7 +398,7 @@ class Connector(Answer, frozen=True, kw_only=True):
 
 
 class Delivery(Answer, frozen=True, kw_only=True):
-    """One delivery of send-webhook; secret headers are masked. `endpointId` is empty: the node names the address."""
+    """One delivery; secret headers are masked. `endpointId` is the execution webhook, empty for one of send-webhook."""
 
     id: str
     organization_id: str
@@ -423,6 +423,33 @@ class Delivery(Answer, frozen=True, kw_only=True):
     replay_of: str | None
     created_at: str
     updated_at: str
+
+
+class ExecutionWebhook(Answer, frozen=True, kw_only=True):
+    """An address that is told of runs; with a `workflowId`, of that workflow's only."""
+
+    id: str
+    organization_id: str
+    name: str
+    url: str
+    description: str
+    subscribed_event_types: list[
+        Literal["run.completed", "run.failed", "run.cancelled", "event.finalized", "event.removed"]
+    ]
+    workflow_id: str | None
+    max_retries: int
+    status: Literal["active", "disabled"]
+    created_by: str
+    created_at: str
+    updated_at: str
+    disabled_at: str | None
+
+
+class ExecutionWebhookSecret(Answer, frozen=True, kw_only=True):
+    """An execution webhook and the secret that signs what it is sent, shown only here."""
+
+    endpoint: ExecutionWebhook
+    signing_secret: str
 
 
 class DatabaseTable(Answer, frozen=True, kw_only=True):

@@ -28,8 +28,8 @@ def _shown(row: deliveries.Delivery) -> dict[str, Any]:
         "workflowId": row.workflow_id,
         "runId": row.run_id,
         "nodeId": row.node_id,
-        "endpointId": "",
-        "eventType": "send-webhook",
+        "endpointId": row.endpoint_id,
+        "eventType": row.event_type,
         "url": row.url,
         "method": row.method,
         "status": row.status,
@@ -51,14 +51,29 @@ def _shown(row: deliveries.Delivery) -> dict[str, Any]:
 
 async def many(house: House, request: Request) -> Any:
     """GET /v1/outbound-webhook/deliveries"""
+    return await _page(house, request)
+
+
+async def many_of_hooks(house: House, request: Request) -> Any:
+    """GET /v1/execution-webhooks/deliveries"""
+    return await _page(house, request, is_of_hooks=True)
+
+
+async def _page(house: House, request: Request, *, is_of_hooks: bool = False) -> Any:
     limit, offset = request.page()
     statuses = [s for value in request.query.get("status", []) for s in value.split(",")] or None
     if statuses and not set(statuses) <= set(STATUSES):
         raise BadInput(f"`status` is one of {', '.join(STATUSES)}")
-    workflow_id = request.first("workflowId") or None
     async with as_org(house.pool, request.org_id) as db:
         rows = await deliveries.list_deliveries(
-            db, request.org_id, workflow_id=workflow_id, statuses=statuses, limit=limit + 1, offset=offset
+            db,
+            request.org_id,
+            workflow_id=request.first("workflowId") or None,
+            statuses=statuses,
+            is_of_hooks=is_of_hooks,
+            endpoint_id=request.first("endpointId") or None,
+            limit=limit + 1,
+            offset=offset,
         )
     return page_of([_shown(row) for row in rows], limit, offset)
 

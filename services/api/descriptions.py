@@ -21,6 +21,8 @@ from services.api.answers import (
     DatabaseTables,
     Deleted,
     Delivery,
+    ExecutionWebhook,
+    ExecutionWebhookSecret,
     Fired,
     Member,
     NewApiKey,
@@ -344,11 +346,47 @@ DESCRIBED: dict[tuple[str, str], Described] = {
     ("POST", "/v1/outbound-webhook/deliveries/{id}/retry"): Described(
         "deliveries", "Make a failed delivery due again.", {}, data=Delivery
     ),
-    ("GET", "/v1/execution-webhooks/deliveries"): Described(
-        "deliveries", "List deliveries, newest first; the same log.", query=_DELIVERIES, data=Page[Delivery]
+    ("GET", "/v1/execution-webhooks"): Described(
+        "deliveries", "List the addresses that are told of runs, newest first.", data=Page[ExecutionWebhook]
     ),
+    ("POST", "/v1/execution-webhooks"): Described(
+        "deliveries",
+        "Register an address that is told how runs end and what becomes of their events.",
+        {
+            "name": _text("Name"),
+            "url": _text("https, at a public address"),
+            "description": _text("Description"),
+            "subscribedEventTypes": {"type": "array", "items": {"type": "string"}, "description": "All if left out"},
+            "workflowId": _text("Only this workflow's runs"),
+            "maxRetries": _whole("At most 10; 3 if left out"),
+        },
+        ("name", "url"),
+        data=ExecutionWebhookSecret,
+    ),
+    ("GET", "/v1/execution-webhooks/{id}"): Described(
+        "deliveries", "Read an execution webhook.", data=ExecutionWebhook
+    ),
+    ("POST", "/v1/execution-webhooks/{id}/disable"): Described(
+        "deliveries", "Send it nothing more; what was still to be sent fails.", {}, data=ExecutionWebhook
+    ),
+    ("POST", "/v1/execution-webhooks/{id}/enable"): Described(
+        "deliveries", "Send it what comes from now on.", {}, data=ExecutionWebhook
+    ),
+    ("POST", "/v1/execution-webhooks/{id}/regenerate-secret"): Described(
+        "deliveries", "Give it another secret; the old one signs nothing more.", {}, data=ExecutionWebhookSecret
+    ),
+    ("GET", "/v1/execution-webhooks/deliveries"): Described(
+        "deliveries",
+        "List what execution webhooks were sent, newest first.",
+        query={**_DELIVERIES, "endpointId": "Only this execution webhook"},
+        data=Page[Delivery],
+    ),
+    ("GET", "/v1/execution-webhooks/deliveries/{id}"): Described("deliveries", "Read a delivery.", data=Delivery),
     ("POST", "/v1/execution-webhooks/deliveries/{id}/replay"): Described(
-        "deliveries", "Send again as a new delivery.", {}, data=Delivery
+        "deliveries", "Send again as a new delivery, whatever became of the old.", {}, data=Delivery
+    ),
+    ("POST", "/v1/execution-webhooks/deliveries/{id}/retry"): Described(
+        "deliveries", "Make a failed delivery due again.", {}, data=Delivery
     ),
     ("GET", "/v1/organizations/{org}/database/tables"): Described(
         "database", "List tables and views.", data=DatabaseTables

@@ -14,7 +14,7 @@ import msgspec
 from asyncpg import InterfaceError, PostgresError
 
 from b3os import metrics
-from b3os.auth.sealing import unseal
+from b3os.auth.sealing import hook_secret_name, unseal
 from b3os.errors import ActionFailed, B3osError
 from b3os.ids import new_secret
 from b3os.net.http import GuardedClient, Response
@@ -116,8 +116,14 @@ class Deliverer:
             name = f"delivery:{due.sealed_as}"
             plain = await unseal(self._pool, due.org_id, name, self._master_key, due.secret_headers)
             headers |= msgspec.json.decode(plain or b"{}", type=dict[str, str])
-        secret = await deliveries.webhook_secret(self._pool, due.org_id, new_secret)
-        return {**headers, SIGNATURE: sign(secret, due.body)}
+        return {**headers, SIGNATURE: sign(await self._secret(due), due.body)}
+
+    async def _secret(self, due: deliveries.Due) -> str:
+        """Return what signs a delivery: an execution webhook has a secret of its own."""
+        if due.hook_secret is None:
+            return await deliveries.webhook_secret(self._pool, due.org_id, new_secret)
+        name = hook_secret_name(due.endpoint_id)
+        return (await unseal(self._pool, due.org_id, name, self._master_key, due.hook_secret) or b"").decode()
 
     def _failed(
         self, due: deliveries.Due, began: float, message: str, response: Response | None, *, may_retry: bool

@@ -55,6 +55,11 @@ async def client(house: House) -> Client:
     found.ids["runs"], found.ids["api-keys"] = run["data"]["runId"], made["data"]["id"]
     secret = {"name": "c", "type": "discord", "data": {"botToken": "d" * 40}}
     found.ids["connectors"] = (await found.call("POST", "/v1/connectors", mine, secret))[1]["data"]["id"]
+    hook = {"name": "h", "url": "https://example.com/h"}
+    _, registered = await found.call("POST", "/v1/execution-webhooks", mine, hook)
+    found.ids["execution-webhooks"] = registered["data"]["endpoint"]["id"]
+    # Nobody's test is to send it anything.
+    await found.call("POST", f"/v1/execution-webhooks/{found.ids['execution-webhooks']}/disable", mine)
     found.ids["organizations"] = found.ids["orgs"] = (await found.call("GET", "/v1/whoami", mine))[1]["data"][
         "organizationId"
     ]

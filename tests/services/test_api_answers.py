@@ -165,8 +165,14 @@ async def state(story: Story, client: Client, house: House) -> None:
     for kind in ("outbound-webhook", "execution-webhooks"):
         await story.ask("GET", f"/v1/{kind}/deliveries")
         await story.ask("POST", f"/v1/{kind}/deliveries/whd_1/replay")
-    await story.until("/v1/outbound-webhook/deliveries/whd_1", "failure")
-    await story.ask("POST", "/v1/outbound-webhook/deliveries/whd_1/retry")
+        await story.until(f"/v1/{kind}/deliveries/whd_1", "failure")
+        await story.ask("POST", f"/v1/{kind}/deliveries/whd_1/retry")
+    hook = {"name": "h", "url": "https://example.com/h", "subscribedEventTypes": ["event.removed"]}
+    made = (await story.ask("POST", "/v1/execution-webhooks", hook))["endpoint"]["id"]
+    for action in ("regenerate-secret", "disable", "enable"):
+        await story.ask("POST", f"/v1/execution-webhooks/{made}/{action}")
+    for path in ("/v1/execution-webhooks", f"/v1/execution-webhooks/{made}"):
+        await story.ask("GET", path)
 
 
 async def signed(story: Story, client: Client) -> None:

@@ -16,7 +16,7 @@ KEYED = [route for route in ROUTES if route.need in ("read", "write")]
 OWNED = [
     route
     for route in KEYED
-    if re.search(r"/v1/(workflows|runs|connectors|api-keys|organizations|orgs)/\{\w+\}", route.path)
+    if re.search(r"/v1/(workflows|runs|connectors|api-keys|organizations|orgs|execution-webhooks)/\{\w+\}", route.path)
     and route.path != "/v1/runs/{id}/stream"
 ]
 

@@ -1,4 +1,4 @@
--- Webhook deliveries of send-webhook: the log, and what is still to be sent.
+-- Webhook deliveries of send-webhook and of execution webhooks: the log, and what is still to be sent.
 -- name: add
 insert into webhook_deliveries (org_id, id, workflow_id, run_id, node_id, url, method, headers, secret_headers, body,
     max_retries)
@@ -14,7 +14,8 @@ from (
 ) f
 where d.org_id = f.org_id and d.id = f.id
 returning d.org_id, d.id, d.url, d.method, d.headers, d.secret_headers, d.body, d.retry_count, d.max_retries,
-    coalesce(d.replay_of, d.id) as sealed_as;
+    coalesce(d.replay_of, d.id) as sealed_as, d.endpoint_id,
+    (select h.secret from execution_webhooks h where h.org_id = d.org_id and h.id = d.endpoint_id) as hook_secret;
 -- name: finish
 update webhook_deliveries set status = $3, retry_count = $4, next_retry_at = now() + make_interval(secs => $5::float8),
     claimed_until = null, response_status = $6, response_headers = $7, response_body = $8, error_message = $9,
@@ -23,20 +24,21 @@ where org_id = $1 and id = $2 and status in ('pending', 'retrying');
 -- name: get
 select org_id, id, workflow_id, run_id, node_id, url, method, headers, body, status, retry_count, max_retries,
     next_retry_at, response_status, response_headers, response_body, error_message, duration_ms, replay_of, created_at,
-    updated_at
+    updated_at, endpoint_id, event_type
 from webhook_deliveries where org_id = $1 and id = $2;
 -- name: list
 select org_id, id, workflow_id, run_id, node_id, url, method, headers, body, status, retry_count, max_retries,
     next_retry_at, response_status, response_headers, response_body, error_message, duration_ms, replay_of, created_at,
-    updated_at
+    updated_at, endpoint_id, event_type
 from webhook_deliveries
 where org_id = $1 and ($2::text is null or workflow_id = $2) and ($3::text[] is null or status = any($3))
+    and (endpoint_id <> '') = $6 and ($7::text is null or endpoint_id = $7)
 order by created_at desc, id limit $4 offset $5;
 -- name: replay
 insert into webhook_deliveries (org_id, id, workflow_id, run_id, node_id, url, method, headers, secret_headers, body,
-    max_retries, replay_of)
+    max_retries, endpoint_id, event_type, replay_of)
 select org_id, $3, workflow_id, run_id, node_id, url, method, headers, secret_headers, body, max_retries,
-    coalesce(replay_of, id)
+    endpoint_id, event_type, coalesce(replay_of, id)
 from webhook_deliveries where org_id = $1 and id = $2 returning id;
 -- name: retry
 update webhook_deliveries set status = 'pending', retry_count = 0, next_retry_at = now(), claimed_until = null,

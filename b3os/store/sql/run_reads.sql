@@ -23,8 +23,23 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, to_timestamp($13::big
     (to_timestamp($13::bigint / 1000.0) at time zone 'utc')::date, case when b3os_room($1) > 0 then now() end)
 on conflict do nothing returning queued_at is not null;
 -- name: cancel
-update runs set status = 'cancelled', epoch = epoch + 1, owner = null, finished_at = now()
-where org_id = $1 and id = $2 and status in ('running', 'waiting') returning id;
+with cancelled as (
+    update runs set status = 'cancelled', epoch = epoch + 1, owner = null, finished_at = now()
+    where org_id = $1 and id = $2 and status in ('running', 'waiting') returning org_id, id, workflow_id
+), hooked as (
+    -- Who is told that a run ended is told in the commit that ends it.
+    insert into webhook_deliveries (org_id, id, workflow_id, run_id, url, headers, body, max_retries, endpoint_id,
+        event_type)
+    select o.org_id, 'whd_' || md5(h.id || o.id || k.kind), o.workflow_id, o.id, h.url,
+        jsonb_build_object('content-type', 'application/json', 'x-b3os-event', k.kind),
+        b3os_notice(o.org_id, o.workflow_id, o.id, k.kind, 'cancelled'), h.max_retries, h.id, k.kind
+    from cancelled o join execution_webhooks h on h.org_id = o.org_id and h.disabled_at is null
+        and coalesce(h.workflow_id, o.workflow_id) = o.workflow_id
+    cross join lateral (select 'run.cancelled' as kind) k
+    where k.kind = any(h.event_types)
+    on conflict do nothing
+)
+select id from cancelled;
 -- name: drop_timers
 delete from timers where org_id = $1 and run_id = $2;
 -- name: status

@@ -37,7 +37,7 @@ with wanted as (
     on conflict (owner) do update set until = excluded.until
 ), owned as (
     -- A run that nobody held is claimed by its first commit: of two who were given its task, one wins.
-    select r.org_id, r.id, r.day, r.shift, r.epoch = 0 as is_new, w.status, w.release
+    select r.org_id, r.id, r.workflow_id, r.day, r.shift, r.epoch = 0 as is_new, w.status, w.release
     from runs r join wanted w on w.org_id = r.org_id and w.id = r.id
     where r.status in ('running', 'waiting')
         and r.epoch = case when w.claims then 0 else w.epoch end and (r.owner is null or not w.claims)
@@ -81,6 +81,19 @@ with wanted as (
         finished_at = case when o.status in ('success', 'partial', 'failure', 'cancelled') then now()
             else r.finished_at end
     from owned o where r.org_id = o.org_id and r.id = o.id and (o.is_new or o.release or o.status is not null)
+), hooked as (
+    -- Who is told that a run ended is told in the commit that ends it.
+    insert into webhook_deliveries (org_id, id, workflow_id, run_id, url, headers, body, max_retries, endpoint_id,
+        event_type)
+    select o.org_id, 'whd_' || md5(h.id || o.id || k.kind), o.workflow_id, o.id, h.url,
+        jsonb_build_object('content-type', 'application/json', 'x-b3os-event', k.kind),
+        b3os_notice(o.org_id, o.workflow_id, o.id, k.kind, o.status), h.max_retries, h.id, k.kind
+    from owned o join execution_webhooks h on h.org_id = o.org_id and h.disabled_at is null
+        and coalesce(h.workflow_id, o.workflow_id) = o.workflow_id
+    cross join lateral (select case o.status when 'success' then 'run.completed' when 'partial' then 'run.completed'
+        when 'failure' then 'run.failed' when 'cancelled' then 'run.cancelled' end as kind) k
+    where k.kind = any(h.event_types)
+    on conflict do nothing
 )
 select org_id, id, shift from owned;
 -- name: complete

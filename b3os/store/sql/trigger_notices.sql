@@ -21,8 +21,22 @@ with told as (
     where n.org_id = i.org_id and n.run_id = i.run_id
       and (n.state = 'pending' or n.state = 'removed' and i.state = 'finalized')
     returning n.org_id, n.run_id, n.state
+), known as (
+    select t.org_id, t.run_id as id, t.state, r.workflow_id, r.status
+    from told t join runs r on r.org_id = t.org_id and r.id = t.run_id
+), hooked as (
+    -- Who is told what became of the event is told in the commit that decides it.
+    insert into webhook_deliveries (org_id, id, workflow_id, run_id, url, headers, body, max_retries, endpoint_id,
+        event_type)
+    select o.org_id, 'whd_' || md5(h.id || o.id || k.kind), o.workflow_id, o.id, h.url,
+        jsonb_build_object('content-type', 'application/json', 'x-b3os-event', k.kind),
+        b3os_notice(o.org_id, o.workflow_id, o.id, k.kind, o.status), h.max_retries, h.id, k.kind
+    from known o join execution_webhooks h on h.org_id = o.org_id and h.disabled_at is null
+        and coalesce(h.workflow_id, o.workflow_id) = o.workflow_id
+    cross join lateral (select 'event.' || o.state as kind) k
+    where k.kind = any(h.event_types)
+    on conflict do nothing
 )
-select t.org_id, t.run_id, t.state, r.workflow_id
-from told t join runs r on r.org_id = t.org_id and r.id = t.run_id order by t.run_id;
+select org_id, id as run_id, state, workflow_id from known order by id;
 -- name: of_run
 select state, block, block_hash, settled_at from trigger_notices where org_id = $1 and run_id = $2;

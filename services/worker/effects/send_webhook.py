@@ -6,13 +6,11 @@ sent. Plain http is for hosts that the operator opened.
 
 import hashlib
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
 from b3os.auth.sealing import seal
-from b3os.errors import BadInput
-from b3os.net.guard import AllowList, check_url
+from b3os.net.guard import check_target
 from b3os.run.builtins.webhooks import masked_headers, parse_webhook
 from b3os.store import deliveries
 from services.worker.effects.call import EffectCall, EffectHouse
@@ -23,27 +21,6 @@ METHOD = "POST"
 def delivery_id_for(key: str) -> str:
     """Derive a delivery's id from an idempotency key."""
     return f"whd_{hashlib.sha256(key.encode()).hexdigest()[:32]}"
-
-
-def check_target(url: str, allow: AllowList) -> None:
-    """Raise BadInput for an address that can never be sent to."""
-    try:
-        host, port = check_url(url, allow)
-    except BadInput as error:
-        raise BadInput(f"`url`: {error.message}", code=400365) from error
-    is_opened = allow.has_host(host, port) or (permitted(host, port, allow) and not permitted(host, port, AllowList()))
-    if not permitted(host, port, allow):
-        raise BadInput("`url` names a private or reserved address: use a public one", code=400365)
-    if urlsplit(url).scheme != "https" and not is_opened:
-        raise BadInput("`url` begins with https://, unless the operator opened its host for http", code=400365)
-
-
-def permitted(host: str, port: int, allow: AllowList) -> bool:
-    """Say whether a host may be tried; a name is judged when it is resolved."""
-    try:
-        return allow.permits(host, port)
-    except ValueError:
-        return True
 
 
 async def send(house: EffectHouse, call: EffectCall) -> dict[str, Any]:
