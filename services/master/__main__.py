@@ -18,8 +18,7 @@ async def main(stop: asyncio.Event) -> None:
     master = Master(pool=pool, settings=settings, stop=stop)
     try:
         await master.start()
-        tell_ready(settings.ready_fd)
-        await master.serve()
+        await master.serve(lambda: tell_ready(settings.ready_fd))
     finally:
         await master.close()
         await pool.close()

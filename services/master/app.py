@@ -5,6 +5,7 @@ Every master holds all triggers (`table`), kept like the database by a 100 ms ti
 """
 
 import asyncio
+from collections.abc import Callable
 
 from b3os.actions.upstreams import Upstreams
 from b3os.chain.chains import egress_of, load_chains
@@ -63,24 +64,29 @@ class Master:
         """Read all active triggers once; afterwards only changes are read."""
         await self._refresh.start()
 
-    async def serve(self) -> None:
-        """Tick, and follow the sources whose leases are ours, until `stop`."""
+    async def serve(self, on_ready: Callable[[], None]) -> None:
+        """Tick, and follow the sources whose leases are ours, until `stop`; `on_ready` is called when all is open."""
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._refresh.serve()), group.create_task(self._keeper.serve())]
             if self._settings.webhook_port:
-                group.create_task(self._listen())
+                group.create_task(self._listen(on_ready))
+            else:
+                on_ready()
             await self._stop.wait()
             for task in tasks:
                 task.cancel()
+            await asyncio.wait(tasks)
+            await self._keeper.close()  # at once: calls that are still answered hold no source up
 
-    async def _listen(self) -> None:
+    async def _listen(self, on_ready: Callable[[], None]) -> None:
         """Take calls until `stop`, and answer those that came."""
-        await serve_asgi(Listener(self._desk), self._settings.webhook_host, self._settings.webhook_port, self._stop)
+        host, port = self._settings.webhook_host, self._settings.webhook_port
+        await serve_asgi(Listener(self._desk), host, port, self._stop, on_ready=on_ready)
 
     async def close(self) -> None:
         """Give the leases back, so that another master goes on at once."""
-        await self._desk.inbox.close()
         await self._keeper.close()
+        await self._desk.inbox.close()
         await self._broker.close()
         await self._publisher.close()
         await self._upstreams.close()

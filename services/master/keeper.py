@@ -88,11 +88,12 @@ class Keeper:
                 self._wake.clear()
 
     async def close(self) -> None:
-        """Give the leases back, so that another master goes on at once."""
-        for name in self._epochs:
-            if name != self._me:
-                await leases.release(self._pool, name, self._owner)
-        await leases.leave(self._pool, self._me, self._owner)
+        """Give the leases back, so that another master goes on at once; nothing to do a second time."""
+        held, self._epochs = self._epochs, {}
+        for name in held.keys() - {self._me}:
+            await leases.release(self._pool, name, self._owner)
+        if self._me in held:
+            await leases.leave(self._pool, self._me, self._owner)
 
     async def _look(self, group: asyncio.TaskGroup) -> float:
         """Renew what is held, take what is free and ours, ask for our share; returns until when that will do."""

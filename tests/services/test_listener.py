@@ -31,6 +31,8 @@ class Doors:
 
     def __init__(self, ports: tuple[int, int], client: Client, session: aiohttp.ClientSession) -> None:
         self.ports, self.client, self.session = ports, client, session
+        #: Ends both.
+        self.stop = asyncio.Event()
         self.key, self.org = client.keys["mine"], client.ids["orgs"]
 
     async def publish(self, nodes: dict[str, Any]) -> str:
@@ -55,31 +57,23 @@ class Doors:
 
 @pytest.fixture
 async def doors(house: House, client: Client, api_settings: Settings) -> AsyncIterator[Doors]:
-    ports, stop = (free_port(), free_port()), asyncio.Event()
+    ports = free_port(), free_port()
     settings = msgspec.structs.replace(api_settings, webhook_port=ports[1])
     pool = await open_pool(settings.database_url, max_size=4)
-    master = Master(pool=pool, settings=settings, stop=stop)
-    await master.start()
-    async with aiohttp.ClientSession() as session, asyncio.timeout(60), asyncio.TaskGroup() as group:
-        group.create_task(serve_asgi(Api(house), "127.0.0.1", ports[0], stop))
-        group.create_task(master.serve())
-        for port in ports:
-            await accepting(port)
-        yield Doors(ports, client, session)
-        stop.set()
-    await master.close()
+    async with aiohttp.ClientSession() as session, asyncio.timeout(60):
+        found = Doors(ports, client, session)
+        master = Master(pool=pool, settings=settings, stop=found.stop)
+        await master.start()
+        ready = [asyncio.Event(), asyncio.Event()]
+        async with asyncio.TaskGroup() as group:
+            group.create_task(serve_asgi(Api(house), "127.0.0.1", ports[0], found.stop, on_ready=ready[0].set))
+            group.create_task(master.serve(ready[1].set))
+            for one in ready:
+                await one.wait()
+            yield found
+            found.stop.set()
+        await master.close()
     await pool.close()
-
-
-async def accepting(port: int) -> None:
-    while True:
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            await asyncio.sleep(0.01)
-        else:
-            writer.close()
-            return
 
 
 def shape(answer: Any) -> Any:
@@ -151,3 +145,18 @@ async def test_nothing_but_inbound_addresses_is_behind_the_masters_door(doors: D
         url, headers = f"http://127.0.0.1:{doors.ports[1]}{path}", {"authorization": f"Bearer {doors.key}"}
         async with doors.session.request(method, url, headers=headers) as response:
             assert response.status == 404
+
+
+async def test_a_call_that_is_still_read_holds_no_source_up_when_the_master_stops(doors: Doors, house: House) -> None:
+    held = "select count(*) from leases where until > now()"
+    while not await house.pool.fetchval(held):
+        await asyncio.sleep(0.02)
+    reader, writer = await asyncio.open_connection("127.0.0.1", doors.ports[1])
+    writer.write(b"POST /v1/webhooks/s HTTP/1.1\r\nhost: h\r\ncontent-length: 9\r\n\r\n{")
+    await writer.drain()
+    doors.stop.set()
+    async with asyncio.timeout(1.5):  # less than what is left of any lease that was just renewed
+        while await house.pool.fetchval(held):
+            await asyncio.sleep(0.02)
+    writer.close()
+    await reader.read()
