@@ -22,6 +22,8 @@ Db: TypeAlias = "Pool | Connection"
 
 _SQL = load("pool")
 ANSWER_S = 60.0
+#: Where somebody outside waits for each statement: a silent database is told after at most twice this.
+CALLER_S = 10.0
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 

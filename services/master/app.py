@@ -34,9 +34,9 @@ from services.master.thresholds.book import StoredEdgeBook
 
 
 class Master:
-    """One master process: its index, its leases, its sources."""
+    """One master process: its index, its leases, its sources; inbound calls are answered from a pool of their own."""
 
-    def __init__(self, *, pool: Pool, settings: Settings, stop: asyncio.Event) -> None:
+    def __init__(self, *, pool: Pool, calls: Pool, settings: Settings, stop: asyncio.Event) -> None:
         self._stop = stop
         self._settings = settings
         self._broker = Broker(settings.redis_ops_url, lane_limit=settings.queue_limit)
@@ -58,7 +58,7 @@ class Master:
         table.follow(families)
         self._keeper = Keeper(pool, new_id("master"), families)
         self._refresh = Refresh(pool, table, self._keeper.wake)
-        self._desk = Desk(pool, self._broker, settings.master_key)
+        self._desk = Desk(calls, self._broker, settings.master_key)
 
     async def start(self) -> None:
         """Read all active triggers once; afterwards only changes are read."""

@@ -62,7 +62,7 @@ async def doors(house: House, client: Client, api_settings: Settings) -> AsyncIt
     pool = await open_pool(settings.database_url, max_size=4)
     async with aiohttp.ClientSession() as session, asyncio.timeout(60):
         found = Doors(ports, client, session)
-        master = Master(pool=pool, settings=settings, stop=found.stop)
+        master = Master(pool=pool, calls=pool, settings=settings, stop=found.stop)
         await master.start()
         ready = [asyncio.Event(), asyncio.Event()]
         async with asyncio.TaskGroup() as group:
