@@ -3,7 +3,8 @@
 One poll takes at most one step at each of three things: the front, where at most 32 new blocks are read; the blocks
 whose events have waited long enough; and one batch behind the front, which reads final blocks a second time and fills
 what downtime left. So a new block waits for one batch at most, however much there is to catch up, and a batch is made
-small enough to take about half a second. Events, notices and cursor move in one transaction.
+small enough to take no longer than the pause that follows a poll otherwise. It has at least twice the blocks that are
+new: what is behind shrinks however slow the upstreams are. Events, notices and cursor move in one transaction.
 """
 
 import copy
@@ -34,6 +35,8 @@ log = logging.getLogger("b3os.master")
 
 #: New blocks of one step; when there are more, the front goes to the newest and the others are caught up beside it.
 FRONT = 32
+#: A batch is made larger for so many new blocks at most: after an outage they come all at once.
+MOST_GAINED = 256
 #: Waiting blocks that are read in one step.
 HELD = 16
 #: How often it is asked what is final, and how the upstreams fare.
@@ -65,12 +68,12 @@ class ChainSource:
         self._now_ms = now_ms
         self._reader = Reader(rpc, matcher)
         self._second = SecondRead(rpc, self._reader)
-        self._spans = Spans(now)
+        self._spans = Spans(now, aim_s=rpc.chain.poll_s)
         self._heads = Heads(rpc.chain, now)
         self._epoch: int | None = None
         self._place = Place(recent=[(0, "")])
-        #: The highest block that an upstream has announced.
-        self._announced = 0
+        #: The highest block that an upstream has announced, and how many were new at the last poll.
+        self._announced = self._gained = 0
         self._failures = 0
         self._final = self._safe = 0
         self._final_at = self._looked_at = float("-inf")
@@ -126,6 +129,7 @@ class ChainSource:
         """Take one step at the front, at what waits and behind; returns the seconds until the next poll."""
         await self._look_around()
         head = await self._rpc.height()
+        self._gained = min(MOST_GAINED, max(0, head - self._announced)) if self._announced else 0
         self._announced = max(self._announced, head)
         if epoch != self._epoch:
             await self._begin(epoch, head)
@@ -273,7 +277,8 @@ class ChainSource:
 
     def _batch(self, rpc: Rpc) -> int:
         asked = self._rpc.upstreams.order()[:2]  # a second opinion is asked for the same blocks
-        return min(self._spans.batch(one, is_large=self._reader.reads_blocks) for one in (rpc.first(), *asked))
+        is_large, least = self._reader.reads_blocks, 2 * self._gained
+        return min(self._spans.batch(one, is_large=is_large, least=least) for one in (rpc.first(), *asked))
 
     async def _read(self, rpc: Rpc, blocks: Sequence[Header]) -> list[Found]:
         patient = self._failures < PATIENCE
