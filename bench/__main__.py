@@ -18,6 +18,8 @@ SUITES = (
     "idle",
     "cron",
     "tick",
+    "chains",
+    "anvils",
     "engine",
     "workers",
 )

@@ -9,7 +9,6 @@ import json
 import random
 import time
 
-from b3os.abi.signature import keccak
 from bench import million
 from tests.emulators.chain import Network, transfer
 from tests.emulators.ledger import Emitted, Ledger, Tx, digest
@@ -70,5 +69,4 @@ def _to(token: str, receiver: str) -> Emitted:
 
 
 def _awaited(number: int) -> Emitted:
-    token = keccak(bytes([number % million.TOKENS]))[:20]
-    return _to("0x" + token.hex(), "0x" + million.account_of(number).hex())
+    return _to("0x" + million.token_of(number).hex(), "0x" + million.account_of(number).hex())

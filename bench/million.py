@@ -7,7 +7,7 @@ prices and schedules. Rows are written as publishing writes them, patterns inclu
 import json
 import random
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,28 +54,38 @@ def type_of(number: int) -> str:
     raise AssertionError("the shares make a thousand")
 
 
-def payload_of(kind: str, account: bytes, number: int) -> dict[str, Any]:
+def token_of(number: int) -> bytes:
+    """The token that a workflow watches, if it watches one."""
+    return keccak(bytes([number % TOKENS]))[:20]
+
+
+def payload_of(kind: str, account: bytes, number: int, chain: int = CHAIN) -> dict[str, Any]:
     """What a user would have written."""
     address = "0x" + account.hex()
-    token = "0x" + keccak(bytes([number % TOKENS]))[:20].hex()
     if kind.startswith("erc20"):
-        return {"chainId": CHAIN, "walletAddress": address, "tokenAddress": token, "minAmount": "1000"}
+        token = "0x" + token_of(number).hex()
+        return {"chainId": chain, "walletAddress": address, "tokenAddress": token, "minAmount": "1000"}
     if kind == "evm-log":
-        return {"chainId": CHAIN, "address": address, "eventSignature": "Swap(address indexed who, uint256 amount)"}
+        return {"chainId": chain, "address": address, "eventSignature": "Swap(address indexed who, uint256 amount)"}
     if kind == "eth-receive":
-        return {"chainId": CHAIN, "walletAddress": address}
+        return {"chainId": chain, "walletAddress": address}
     if kind == "token-price-cexes":
         return {"asset": "BTCUSD", "operation": "cross-up", "targetPrice": 10_000 + number % 90_000}
     return {"schedule": f"{number % 60} {number % 24} * * *"} if kind == "cronjob" else {}
 
 
-def _rows(count: int) -> Iterator[tuple[str, str, bytes, bytes]]:
+def _rows(count: int, chains: Sequence[int]) -> Iterator[tuple[str, str, bytes, bytes]]:
     """Yield (workflow, type, payload, pattern); a pattern is a compiled one with the account put into it."""
     mark = b"\x11" + b"\x77" * 19
-    made = {(kind, token): _sample(kind, mark, token) for kind in MIX for token in range(TOKENS)}
+    made = {
+        (kind, token, chain): _sample(kind, mark, token, chain)
+        for kind in MIX
+        for token in range(TOKENS)
+        for chain in chains
+    }
     for number in range(count):
         kind, account = type_of(number), account_of(number)
-        payload, pattern = made[kind, number % TOKENS]
+        payload, pattern = made[kind, number % TOKENS, chains[number % len(chains)]]
         if pattern:
             payload, pattern = (
                 payload.replace(mark.hex().encode(), account.hex().encode()),
@@ -86,8 +96,8 @@ def _rows(count: int) -> Iterator[tuple[str, str, bytes, bytes]]:
         yield f"wf_{number:08d}", kind, payload, pattern
 
 
-def _sample(kind: str, mark: bytes, token: int) -> tuple[bytes, bytes]:
-    payload = payload_of(kind, mark, token)
+def _sample(kind: str, mark: bytes, token: int, chain: int) -> tuple[bytes, bytes]:
+    payload = payload_of(kind, mark, token, chain)
     return json.dumps(payload).encode(), compile_pattern(kind, payload)
 
 
@@ -101,15 +111,15 @@ async def _lines(rows: Iterator[str]) -> AsyncIterator[bytes]:
     yield "".join(batch).encode()
 
 
-async def fill(url: str, count: int) -> None:
-    """Write `count` workflows and their triggers by COPY."""
+async def fill(url: str, count: int, chains: Sequence[int] = (CHAIN,)) -> None:
+    """Write `count` workflows and their triggers by COPY, spread over chains in turn."""
     await migrate(url)
     db = await asyncpg.connect(url)
     workflows = (f"org_{n % ORGS}\twf_{n:08d}\tw\tactive\t1\t1\n" for n in range(count))
     await db.copy_to_table("workflows", source=_lines(workflows), columns=_WORKFLOWS)
     triggers = (
         f"org_{n % ORGS}\t{name}\troot\t1\t{kind}\t{payload.decode()}\t\\\\x{pattern.hex()}\n"
-        for n, (name, kind, payload, pattern) in enumerate(_rows(count))
+        for n, (name, kind, payload, pattern) in enumerate(_rows(count, chains))
     )
     await db.copy_to_table("triggers", source=_lines(triggers), columns=_TRIGGERS)
     for table in ("workflows", "triggers"):
@@ -151,7 +161,7 @@ def answer(numbers: list[int], logs: int) -> bytes:
 
 def _log(rng: random.Random, number: int | None) -> dict[str, Any]:
     receiver = rng.randbytes(20) if number is None else account_of(number)
-    token = rng.randbytes(20) if number is None else keccak(bytes([number % TOKENS]))[:20]
+    token = rng.randbytes(20) if number is None else token_of(number)
     return {
         "address": "0x" + token.hex(),
         "topics": [

@@ -69,7 +69,7 @@ def parse(arguments: Sequence[str]) -> Options:
     )
     parser.add_argument("scenario", choices=SCENARIOS, metavar="scenario", help="one of the above")
     parser.add_argument("--seconds", type=positive, default=10, help="how long to sample (default: 10)")
-    parser.add_argument("--size", type=positive, default=100_000, help="triggers of master-tick (default: 100000)")
+    parser.add_argument("--size", type=positive, default=100_000, help="triggers of the master (default: 100000)")
     parser.add_argument("--out", type=Path, help="folder to write into (default: profile/<scenario>)")
     parser.add_argument("--python-only", action="store_true", help="no C and Cython functions: their callers count")
     found = parser.parse_args(arguments)

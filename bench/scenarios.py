@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from b3os.embedded.supervisor import free_port
-from bench import million
+from bench import chains, million
 from bench.chain import Feed
 from bench.engine import FOUR
 from bench.load import Answer, Load, check, exchange, fire, request
@@ -42,7 +42,7 @@ Loaded = tuple[Running, Callable[[], Awaitable[None]]]
 
 
 class Scenario(msgspec.Struct, frozen=True):
-    """`open` takes the number of triggers, which only `master-tick` heeds."""
+    """`open` takes the number of triggers, which only the scenarios of the master heed."""
 
     process: str
     about: str
@@ -89,6 +89,17 @@ async def _changes(up: Running, size: int) -> None:
 
 
 @contextmanager
+def master_chains(size: int) -> Iterator[Loaded]:
+    """The chains of the gate, which their own thread serves."""
+    with chains.installed(chains.busy(size), size) as up:
+        yield up, _nothing
+
+
+async def _nothing() -> None:
+    await asyncio.Event().wait()
+
+
+@contextmanager
 def sse_fanout(_size: int) -> Iterator[Loaded]:
     """Many streams of each of some runs; when a run has ended, the next begins."""
     with tempfile.TemporaryDirectory(prefix="b3f") as folder, up_in(folder) as up:
@@ -125,6 +136,7 @@ async def _stream(up: Running, run_id: str) -> None:
 
 SCENARIOS = {
     "master-tick": Scenario("master", "the 100 ms loop: changed triggers and logs of a busy chain", master_tick),
+    "master-chains": Scenario("master", "twelve chains with a thousand logs a second each", master_chains),
     "webhook-burst": Scenario("api", "webhooks as fast as they are accepted", partial(webhooks, ONE)),
     "worker-run": Scenario("worker", "runs of four nodes, as fast as they are accepted", partial(webhooks, FOUR)),
     "sse-fanout": Scenario("api", f"{FOLLOWED * READERS} streams of {FOLLOWED} runs", sse_fanout),
