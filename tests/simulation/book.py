@@ -37,6 +37,10 @@ class MemoryBook:
 
     async def pending(self, source: str, until: int) -> list[Sighting]:
         """Return the undecided events up to a block."""
+        return self.undecided(until)
+
+    def undecided(self, until: int) -> list[Sighting]:
+        """The same, for who asks at the end."""
         return [s for s in self._sightings.values() if self._states[s.run_id] == "pending" and s.block <= until]
 
     async def write(

@@ -1,10 +1,11 @@
 """Random histories of a forking chain, its lying upstreams and dying masters, and what must have fired in the end.
 
 A history follows from its seed: blocks of transfers and other logs, forks that drop, move and change transactions,
-faults of one upstream at a time, masters that are killed or paused. The clock is virtual. At the end all is calm; then
-the runs must be the matching logs of the canonical chain, in some histories its reverted transactions, the coins that
-calls inside transactions moved and every third block too: none missing, none twice, and every other run told that its
-event was removed. By hand: `python -m tests.simulation.chains --seeds 1000`; a wrong history is printed.
+faults of one upstream at a time, masters that are paused, or killed at any call they make. The clock is virtual. At
+the end all is calm; then the runs must be the matching logs of the canonical chain, in some histories its reverted
+transactions, the coins that calls inside transactions moved and every third block too: none missing, none twice, each
+told that its event is final, and every other run that its event was removed; and the coverage must say that all was
+read. By hand: `python -m tests.simulation.chains --seeds 1000`; a wrong history is printed.
 """
 
 import argparse
@@ -12,16 +13,18 @@ import asyncio
 import logging
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 from b3os.chain.chains import Chain
-from b3os.chain.rpc import Rpc
+from b3os.chain.rpc import HttpAnswer, HttpClient, Rpc
 from b3os.chain.rpc_errors import ChainUnreachable, RpcError
 from b3os.detect.matcher import Matcher
 from b3os.errors import StaleEpoch
 from b3os.reading.traces import DIALECTS
+from b3os.store.trigger_notices import Sighting
 from b3os.store.triggers import TriggerRow
-from services.master.chain.book import Book
+from services.master.chain.book import Book, Fate, Written
 from services.master.chain.reading import Found
 from services.master.sources.chain import ChainSource
 from services.master.sources.chains import Chains
@@ -43,8 +46,70 @@ FAULTS = (
 )  # fmt: skip
 
 
+#: What is told of runs that begin: the head that was read, their events, and whether they were known to be final.
+Note: TypeAlias = Callable[[int, Sequence[Found], str], None]
 #: Workflow, and what makes the event: transaction, order of the log in it and its data, or what stands for them.
 Key = tuple[str, str, int, str]
+
+
+class Killed(BaseException):
+    """The master is gone: nothing of it goes on, no handler and no `finally` that would write."""
+
+
+class Fuse:
+    """How many calls a master still makes before it dies; None: it lives."""
+
+    left: int | None = None
+
+    def burn(self) -> None:
+        """Make a call, or die."""
+        if self.left is not None:
+            self.left -= 1
+            if self.left < 0:
+                raise Killed
+
+
+class Mortal:
+    """A client of the upstreams that dies with its master."""
+
+    def __init__(self, network: Network, fuse: Fuse) -> None:
+        self._network = network
+        self._fuse = fuse
+
+    async def request(self, *about: Any, **more: Any) -> HttpAnswer:
+        """Ask, and die before it or with the answer."""
+        self._fuse.burn()
+        return await self._network.request(*about, **more)
+
+
+class MortalBook:
+    """A book that a master dies at: before its transaction, or when it is committed and nobody heard of it."""
+
+    def __init__(self, book: MemoryBook, fuse: Fuse, note: Note) -> None:
+        self._book = book
+        self._fuse = fuse
+        self._note = note
+
+    async def position(self, source: str) -> dict[str, Any] | None:
+        """Read."""
+        self._fuse.burn()
+        return await self._book.position(source)
+
+    async def pending(self, source: str, until: int) -> list[Sighting]:
+        """Read."""
+        self._fuse.burn()
+        return await self._book.pending(source, until)
+
+    async def write(
+        self, cursor: tuple[str, int, dict[str, Any]], found: Sequence[Found], *, state: str, fates: Sequence[Fate] = ()
+    ) -> Written:
+        """Write."""
+        self._fuse.burn()
+        written = await self._book.write(cursor, found, state=state, fates=fates)
+        begun = [one for one, o in zip(found, written.outcomes, strict=True) if o.status == "accepted"]
+        self._note(cursor[2]["recent"][-1][0], begun, state)
+        self._fuse.burn()
+        return written
 
 
 class History:
@@ -68,7 +133,16 @@ class History:
             view.tracers = {self.random.choice(DIALECTS)}
         self.book = MemoryBook()
         self.epoch = 1
+        self.fuse = Fuse()
         self.source = self.master()
+        #: In some histories nothing goes wrong but forks, and every event fires as soon as its policy allows.
+        self.is_quiet = self.random.random() < 0.2
+        #: Events that fired before their policy allowed it, and those that only the second read found.
+        self.early: list[str] = []
+        self.late: list[str] = []
+        #: The highest blocks that were final, and safe.
+        self.final = self.safe = 0
+        self.rise()
         self.pool: list[Tx] = []
         self.made = 0
         #: Masters that lost their lease without knowing, and the epoch that they had.
@@ -77,7 +151,9 @@ class History:
     def master(self) -> ChainSource:
         """A new master's view of the chain."""
         chain = Chain(id=CHAIN_ID, name="emulated", rpc_urls=self.network.urls)
-        table, matcher = listening(self.network, self.book)
+        self.fuse = Fuse()
+        http, book = Mortal(self.network, self.fuse), MortalBook(self.book, self.fuse, self.note)
+        table, matcher = listening(http, book)
         for policy in POLICIES:
             table.apply(row(f"wf_{policy}", policy))
             if self.is_whole:
@@ -86,13 +162,27 @@ class History:
                 table.apply(compiled(f"reverts_{policy}", "evm-revert", {**about, "address": TOKEN}))
                 table.apply(compiled(f"coins_{policy}", "eth-receive", {**about, "walletAddress": BOB}))
         return ChainSource(
-            Rpc(chain, self.network, now=lambda: self.clock),
+            Rpc(chain, http, now=lambda: self.clock),
             table=table,
             matcher=matcher,
-            book=self.book,
+            book=book,
             now=lambda: self.clock,
             now_ms=lambda: int(self.clock * 1000),
         )
+
+    def rise(self) -> None:
+        """Remember what was ever final, and safe."""
+        ledger = self.network.ledger
+        self.final, self.safe = max(self.final, ledger.final), max(self.safe, (ledger.final + ledger.head) // 2)
+
+    def note(self, head: int, begun: Sequence[Found], state: str) -> None:
+        """Judge when events fired."""
+        for one in begun:
+            limits = {"safe": self.safe, "finalized": self.final}
+            limit = head - one.policy if isinstance(one.policy, int) else limits[one.policy]
+            where = f"{one.event.row.workflow_id} of block {one.block} at head {head}"
+            self.early += [where] if one.block > max(limit, self.final) else []
+            self.late += [where] if state == "finalized" != one.policy and one.block <= limit else []
 
     def tx(self) -> Tx:
         """A new transaction: transfers, other logs, or none."""
@@ -117,6 +207,7 @@ class History:
         waiting, self.pool = self.pool[:2], self.pool[2:]
         fresh = [self.tx() for _ in range(self.random.choice((0, 0, 1, 2)))]
         block = self.network.ledger.mine(*waiting, *fresh)
+        self.rise()
         self.log.append(f"mine {block.number} {block.hash[:8]} {[tx.hash[:8] for tx in block.txs]}")
 
     def fork(self) -> None:
@@ -164,13 +255,19 @@ class History:
         self.log.append(f"upstream {number}: {kind} {method}")
 
     def kill(self) -> None:
-        """The master dies, or is paused; another takes over."""
-        old = self.source
+        """The master is about to die, at one of its next calls; or it is paused, and another takes over."""
+        if self.random.random() < 0.5:
+            self.fuse.left = self.random.randrange(15)
+            return
+        self.paused.append((self.source, self.epoch))
+        self.take_over("paused")
+
+    def take_over(self, why: str) -> None:
+        """Another master takes over."""
         self.epoch += 1
         self.book.epoch = self.epoch
         self.source = self.master()
-        self.paused.append((old, self.epoch - 1))
-        self.log.append(f"master {self.epoch}")
+        self.log.append(f"master {self.epoch}: the last one is {why}")
 
     async def poll(self, source: ChainSource, epoch: int) -> bool:
         """One poll as the keeper does it; returns whether it ended well."""
@@ -181,12 +278,17 @@ class History:
                 return False
             self.clock += source.failed(error)
             return False
+        except Killed:
+            if source is self.source:
+                self.take_over("dead")
+            return False
         return True
 
     async def run(self, steps: int) -> None:
         """Play the history, then let all be calm until everything is final and read."""
         await self.poll(self.source, self.epoch)
-        acts: list[tuple[Callable[[], None], int]] = [(self.mine, 12), (self.fork, 3), (self.fault, 4), (self.kill, 1)]
+        acts: list[tuple[Callable[[], None], int]] = [(self.mine, 12), (self.fork, 3), (self.fault, 4), (self.kill, 2)]
+        acts = acts[:2] if self.is_quiet else acts
         for _ in range(steps):
             (act,) = self.random.choices([act for act, _ in acts], [weight for _, weight in acts])
             act()
@@ -199,12 +301,14 @@ class History:
 
     async def calm(self) -> None:
         """End every fault, mine until all is final, and read it."""
+        self.fuse.left = None
         for view in self.network.views:
             view.faults.clear()
             view.lag = 0
         while self.pool:
             self.mine()
         self.network.ledger.grow(FINAL_DEPTH + 2)
+        self.rise()
         for _ in range(400):
             self.clock += 5.0
             await self.poll(self.source, self.epoch)
@@ -234,10 +338,10 @@ def moved(tx: Tx) -> list[tuple[str, int, str]]:
     return [(tx.hash, values[:at].count(value), str(value)) for at, value in enumerate(values)]
 
 
-def listening(network: Network, book: Book) -> tuple[Table, Matcher[TriggerRow]]:
+def listening(http: HttpClient, book: Book) -> tuple[Table, Matcher[TriggerRow]]:
     """A master's table of triggers, and what matches them."""
     table = Table()
-    family = Chains([], http=network, table=table, book=book)
+    family = Chains([], http=http, table=table, book=book)
     table.follow([family])
     return table, family.matcher
 
@@ -276,6 +380,12 @@ def faults_of(history: History, book: MemoryBook) -> list[str]:
     wrong = [f"missing {key}" for key in expected - set(fired)]
     wrong += [f"fired twice {key}" for key, runs in fired.items() if len(runs) > 1]
     wrong += ["a run was started twice"] if len(book.started) != len(set(book.started)) else []
+    wrong += [f"never told what became of it: {one}" for one in book.undecided(history.network.ledger.final)]
+    wrong += [f"fired too early: {one}" for one in history.early]
+    wrong += [f"fired too late: {one}" for one in history.late if history.is_quiet]
+    covered = history.source.report()[1]
+    if (covered["seen"], covered["missing"], covered["gaps"]) != (covered["head"], 0, []):
+        wrong.append(f"not what was covered: {covered}")
     for key, (run_id, *_) in fired.items():
         notices = book.notices[run_id]
         if len(notices) != len(set(notices)):
@@ -290,12 +400,17 @@ def faults_of(history: History, book: MemoryBook) -> list[str]:
 async def play(seed: int, steps: int = 40) -> list[str]:
     """Play one history; returns what is wrong, and the history with it."""
     history = History(seed)
+    wrong = await judged(history, steps)
+    return [f"seed {seed}", *wrong, *history.log] if wrong else []
+
+
+async def judged(history: History, steps: int) -> list[str]:
+    """Play a history; returns what is wrong."""
     try:
         await history.run(steps)
-        wrong = faults_of(history, history.book)
     except AssertionError as error:
-        wrong = [str(error)]
-    return [f"seed {seed}", *wrong, *history.log] if wrong else []
+        return [str(error)]
+    return faults_of(history, history.book)
 
 
 def main() -> int:

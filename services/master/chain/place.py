@@ -43,7 +43,8 @@ class Place(msgspec.Struct, rename="camel"):
     held: list[Held] = []
     #: Blocks of one eth_getLogs that each upstream takes.
     spans: dict[str, int] = {}
-    #: Blocks that were read, and gaps that were filled, since the cursor began.
+    #: Blocks that were read, each once though forks make it be read again, and those of gaps that were filled, since
+    #: the cursor began.
     seen: int = 0
     repaired: int = 0
 
@@ -92,6 +93,8 @@ class Place(msgspec.Struct, rename="camel"):
 
     def go_back(self, number: int) -> None:
         """Forget what was read above a block that both chains share."""
+        unread = sum(gap.last - max(gap.first, number + 1) + 1 for gap in self.gaps if gap.last > number)
+        self.seen = max(0, self.seen - (self.head - number - unread))
         self.recent = [pair for pair in self.recent if pair[0] <= number]
         self.gaps = [Gap(g.first, min(g.last, number), g.parent) for g in self.gaps if g.first <= number]
         self.held = [held for held in self.held if held.block <= number]
