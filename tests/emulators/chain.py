@@ -33,6 +33,10 @@ class View:
         self.chain_id = ledger.chain_id
         #: Blocks that it is behind the ledger's head.
         self.lag = lag
+        #: Blocks that the backend which answers for logs is behind its head, and what that says of blocks beyond: an
+        #: error, nothing at all (empty), or what it has (clamped).
+        self.log_lag = 0
+        self.beyond = "error"
         #: It has no logs, receipts or transactions below this block.
         self.oldest = 0
         self.dialect = dialect
@@ -154,9 +158,10 @@ class View:
             if self.ledger.final_depth is None:
                 raise Said(-32000, f"{text} block not found")
             final = self.ledger.final if text == "finalized" else (self.ledger.final + self.ledger.head) // 2
-            return self.ledger.canonical[min(final, self.head)]
+            return self.ledger.known[self.ledger.canonical[min(final, self.head)].hash]
         number = self.head if text == "latest" else int(text, 16)
-        return self.ledger.canonical[number] if 0 <= number <= self.head else None
+        block = self.ledger.canonical[number] if 0 <= number <= self.head else None
+        return None if block is None or block.is_left_out else block
 
     def _by_hash(self, hash_: str) -> Block | None:
         block = self.ledger.known.get(hash_)
@@ -181,14 +186,17 @@ class View:
         return found
 
     def _blocks(self, wanted: dict[str, Any]) -> list[Block]:
+        head = self.head - self.log_lag
         if "blockHash" in wanted:
             block = self._by_hash(wanted["blockHash"])
-            if block is None:
+            if block is None or (block.number > head and self.beyond == "error"):
                 raise Said(-32000, "unknown block")
-            return [block]
+            return [block] if block.number <= head else []
         first, last = int(wanted["fromBlock"], 16), int(wanted["toBlock"], 16)
-        if last > self.head:
+        if last > head and self.beyond == "error":
             raise Said(-32602, "block range extends beyond current head block")
+        if last > head:
+            last = head if self.beyond == "clamped" else -1
         if self.max_range and last - first >= self.max_range:
             dialect = DIALECTS[self.dialect or "reth"]
             raise Said(dialect.code, dialect.words(first, last, self.max_range))

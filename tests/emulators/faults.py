@@ -46,6 +46,7 @@ REPLIES: dict[str, Callable[[list[dict[str, Any]]], Reply]] = {
     "silence": lambda _: Reply(b"", 0),
     "http429": lambda _: Reply(b"Too Many Requests", 429, {"Retry-After": "7"}),
     "http402": lambda _: Reply(b"monthly capacity limit exceeded", 402),
+    "gzip": lambda _: Reply(b"no gzip at all", 200, {"Content-Encoding": "gzip"}),
     "http502": lambda _: Reply(b"<html><h1>502 Bad Gateway</h1></html>", 502),
     "malformed": lambda calls: Reply(b'{"jsonrpc":"2.0","id":%d,"result":[{"addr' % calls[0]["id"]),
     "wrong_id": lambda calls: Reply(
@@ -102,6 +103,7 @@ LOG_LIES: dict[str, Callable[[Any], Any]] = {
     "repeated": lambda logs: logs + logs,
     "shuffled": lambda logs: logs[::-1],
     "removed": lambda logs: [{**log, "removed": True} for log in logs],
+    "ghost": lambda logs: [*logs, {**logs[0], "data": "0x" + "f" * 64, "logIndex": "0x63", "removed": True}],
     "outside": lambda logs: [*logs, {**logs[0], "blockNumber": hex(int(logs[0]["blockNumber"], 16) + 100_000)}],
     "other_fork": lambda logs: [{**log, "blockHash": "0x" + "f0" * 32} for log in logs],
 }

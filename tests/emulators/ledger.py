@@ -75,7 +75,12 @@ class Tx(msgspec.Struct, frozen=True):
 
 
 class Block:
-    """One block. Its hash follows from its parent, its transactions and a salt."""
+    """One block. Its hash follows from its parent, its transactions and a salt.
+
+    Of a height that the chain left out there is no block: it goes by the hash of the one before.
+    """
+
+    is_left_out = False
 
     def __init__(
         self, number: int, parent: str, time_s: int, txs: tuple[Tx, ...], salt: str, state: dict[str, str] | None = None
@@ -179,6 +184,14 @@ class Ledger:
         self.canonical.append(block)
         self.known[block.hash] = block
         return block
+
+    def leave_out(self, count: int) -> None:
+        """Pass heights by, as some chains do: the next block names the last one as its parent."""
+        for _ in range(count):
+            before = self.canonical[-1]
+            passed = Block(before.number + 1, before.parent, before.time_s, (), "")
+            passed.hash, passed.is_left_out = before.hash, True
+            self.canonical.append(passed)
 
     def grow(self, count: int) -> None:
         """Add empty blocks."""

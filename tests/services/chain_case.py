@@ -9,7 +9,7 @@ from services.master.sources.chain import ChainSource
 from tests.emulators.chain import ALICE, BOB, TOKEN, Network, View, transfer
 from tests.emulators.ledger import Emitted, Ledger, Tx, digest
 from tests.simulation.book import MemoryBook
-from tests.simulation.chains import CHAIN_ID, listening
+from tests.simulation.chains import CHAIN_ID, Fuse, Mortal, MortalBook, listening
 from tests.trigger_records import compiled, record
 
 
@@ -32,11 +32,14 @@ class Case:
         """The first upstream."""
         return self.network.views[0]
 
-    def master(self) -> ChainSource:
-        """Another master's source, without any memory."""
-        rpc = Rpc(self.chain, self.network, now=lambda: self.clock)
+    def master(self, dies_after: int | None = None) -> ChainSource:
+        """Another master's source, without any memory; it may die after so many calls."""
+        fuse = Fuse()
+        fuse.left = dies_after
+        rpc = Rpc(self.chain, Mortal(self.network, fuse), now=lambda: self.clock)
+        book = MortalBook(self.book, fuse, lambda *_: None)
         self.source = ChainSource(
-            rpc, table=self.table, matcher=self.matcher, book=self.book, now=lambda: self.clock, now_ms=lambda: 0
+            rpc, table=self.table, matcher=self.matcher, book=book, now=lambda: self.clock, now_ms=lambda: 0
         )
         return self.source
 

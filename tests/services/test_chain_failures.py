@@ -1,14 +1,21 @@
 """Each failure that chain readers have met in production, by its number in the list of `docs/chains.md`."""
 
+from collections import Counter
 from typing import Any
 
 import pytest
 
+from b3os.chain.chains import Chain, egress_of
+from b3os.chain.rpc import Rpc
+from b3os.chain.rpc_errors import ChainUnreachable
 from b3os.errors import StaleEpoch
+from b3os.net.http import GuardedClient
+from tests.emulators.chain import ALICE, BOB, TOKEN, Network, transfer
 from tests.emulators.dialects import DIALECTS
-from tests.emulators.ledger import Tx
+from tests.emulators.faults import Reply
+from tests.emulators.ledger import Ledger, Tx, digest
 from tests.services.chain_case import Case
-from tests.simulation.chains import play
+from tests.simulation.chains import OTHER, Killed, play
 
 
 async def begun(views: int = 1, **chain: Any) -> Case:
@@ -37,7 +44,25 @@ async def test_02_a_head_that_goes_backwards_neither_rewinds_nor_fires_again(bac
     assert await case.poll(3) == ["1", "2"]
 
 
-async def test_03_logs_of_a_replica_behind_the_announced_head_are_waited_for() -> None:
+BEYOND = pytest.mark.parametrize("beyond", ["error", "empty", "clamped"])
+
+
+@BEYOND
+@pytest.mark.parametrize("views", [1, 2])
+async def test_03_logs_of_a_replica_behind_the_announced_head_are_waited_for(beyond: str, views: int) -> None:
+    case = await begun(views)
+    for view in case.network.views:
+        view.log_lag, view.beyond = 3, beyond
+    case.ledger.mine(case.tx("a", 1))
+    assert await case.poll(3) == []
+    for view in case.network.views:
+        view.log_lag = 0
+    assert await case.poll(3) == ["1"]
+    await case.settle()
+    assert case.notices() == [["finalized"]], "it was seen at the head, and waited for nothing else"
+
+
+async def test_03_another_upstream_is_not_asked_for_blocks_that_it_does_not_have() -> None:
     case = await begun(2)
     case.network.views[1].lag = 3
     case.view.fail("http502", method="eth_getLogs", times=2)
@@ -45,13 +70,17 @@ async def test_03_logs_of_a_replica_behind_the_announced_head_are_waited_for() -
     assert await case.poll(6) == ["1"]
 
 
-@pytest.mark.parametrize("kind", ["missing", "empty"])
-async def test_04_a_range_beyond_the_head_of_a_node_is_read_later(kind: str) -> None:
+@BEYOND
+async def test_04_a_range_beyond_the_head_of_a_node_is_read_later(beyond: str) -> None:
     case = await begun()
+    case.view.log_lag, case.view.beyond = 1, beyond
     case.ledger.mine(case.tx("a", 1))
     case.ledger.mine(case.tx("b", 2))
-    case.view.fail(kind, method="eth_getLogs", times=1)
-    assert await case.poll(5) == ["1", "2"]
+    assert "2" not in await case.poll(3)
+    case.view.log_lag = 0
+    assert await case.poll(3) == ["1", "2"]
+    await case.settle()
+    assert case.notices() == [["finalized"], ["finalized"]]
 
 
 @pytest.mark.parametrize("method", ["eth_getBlockByNumber", "eth_getTransactionReceipt"])
@@ -71,12 +100,28 @@ async def test_06_what_the_first_read_was_not_told_fires_at_the_second() -> None
     assert [notices for notices in case.notices() if notices] == [["finalized"], ["finalized"]]
 
 
+async def test_06_what_one_upstream_never_tells_another_does() -> None:
+    case = await begun(2)
+    case.view.fail("truncated", method="eth_getLogs", times=1)
+    case.network.views[1].fail("truncated", method="eth_getLogs")
+    case.ledger.mine(case.tx("a", 1, 2, 3, 4))
+    assert await case.poll(3) == ["1", "2"]
+    assert sorted(await case.settle()) == ["1", "2", "3", "4"]
+
+
 @pytest.mark.parametrize("kind", ["repeated", "shuffled", "outside", "removed"])
 async def test_07_repeated_unordered_foreign_and_removed_logs_of_an_answer(kind: str) -> None:
     case = await begun()
     case.view.fail(kind, method="eth_getLogs", times=1)
     case.ledger.mine(case.tx("a", 1, 2))
     assert await case.poll(6) == ["1", "2"]
+
+
+async def test_07_a_log_that_is_marked_removed_is_none() -> None:
+    case = await begun()
+    case.view.fail("ghost", method="eth_getLogs")
+    case.ledger.mine(case.tx("a", 1, 2))
+    assert await case.poll(2) == ["1", "2"]
 
 
 async def test_08_logs_of_another_fork_than_the_header_are_read_again() -> None:
@@ -96,6 +141,21 @@ async def test_09_broken_answers_are_asked_again_or_elsewhere(kind: str) -> None
         case.view.fail(kind, times=2)
         case.ledger.mine(case.tx("a", 1))
         assert await case.poll(10) == ["1"]
+
+
+async def test_09_an_answer_that_cannot_be_unpacked_is_asked_elsewhere() -> None:
+    network = await Network(Ledger(), 2).start()
+    chain = Chain(id=network.ledger.chain_id, name="emulated", rpc_urls=network.urls)
+    http = GuardedClient(allow=egress_of([chain]))
+    try:
+        network.views[0].fail("gzip")
+        assert await Rpc(chain, http).height() == network.ledger.head
+        network.views[1].fail("gzip")
+        with pytest.raises(ChainUnreachable):
+            await Rpc(chain, http).height()
+    finally:
+        await http.close()
+        await network.stop()
 
 
 @pytest.mark.parametrize("dialect", sorted(DIALECTS))
@@ -247,6 +307,39 @@ async def test_19_a_chain_that_stood_still_makes_5000_blocks_at_once() -> None:
     assert len(case.amounts()) == 51
 
 
+async def test_19_heights_that_a_chain_leaves_out_are_passed_by() -> None:
+    case = await begun()
+    for number in range(20):
+        case.ledger.leave_out(number % 4)
+        case.ledger.mine(case.tx(number, 1))
+        await case.poll()
+    for number in range(20, 200):
+        case.ledger.leave_out(number % 2)
+        case.ledger.mine(case.tx(number, 1))
+    case.master()
+    assert len(await case.settle()) == 200
+
+
+async def test_20_a_master_that_dies_at_any_call_loses_nothing_and_repeats_nothing() -> None:
+    survived, calls = False, 0
+    while not survived:
+        case = await begun()
+        case.ledger.mine(case.tx("a", 1), case.tx("b", 2))
+        case.master(dies_after=calls)
+        try:
+            await case.poll(3)
+            await case.settle()
+            survived = True
+        except Killed:
+            case.book.epoch += 1
+            case.master()
+            await case.poll(3)
+            await case.settle()
+        assert (case.amounts(), case.notices()) == (["1", "2"], [["finalized"], ["finalized"]]), calls
+        calls += 1
+    assert calls > 20
+
+
 async def test_20_a_master_that_lost_its_lease_writes_nothing() -> None:
     case = await begun()
     late = case.source
@@ -262,14 +355,37 @@ async def test_20_a_master_that_lost_its_lease_writes_nothing() -> None:
 
 async def test_21_triggers_come_and_go_while_their_blocks_are_read() -> None:
     case = await begun()
-    case.ledger.mine(case.tx("a", 1))
-    await case.poll()
-    case.unwatch()
-    case.watch("second")
-    case.ledger.mine(case.tx("b", 2))
-    assert await case.poll(2) == ["1", "2"]
-    runs = [case.book.runs[run].event.row.workflow_id for run in case.book.started]
-    assert runs == ["wf", "second"]
+    case.watch("gone")
+    case.watch("changed")
+    changes = iter(
+        [
+            lambda: case.unwatch("gone"),
+            lambda: case.watch("come", tokenAddress=OTHER),
+            lambda: case.watch("changed", walletAddress=OTHER),
+        ]
+    )
+    inner = case.view.answer
+
+    def changing(body: bytes) -> Reply:
+        reply = inner(body)
+        if b"eth_getLogs" in body:
+            next(changes, lambda: None)()
+        return reply
+
+    case.view.answer = changing  # type: ignore[method-assign]
+    for number in range(3):
+        case.ledger.mine(
+            case.tx(("bob", number), 1),
+            Tx(digest("other token", number), (transfer(OTHER, ALICE, BOB, 2),)),
+            Tx(digest("other wallet", number), (transfer(TOKEN, ALICE, OTHER, 3),)),
+        )
+        await case.poll()
+    await case.settle()
+    fired = Counter(
+        (case.book.runs[run].event.row.workflow_id, case.book.runs[run].event.result["amount"])
+        for run in case.book.started
+    )
+    assert fired == {("wf", "1"): 3, ("changed", "1"): 2, ("changed", "3"): 3, ("come", "2"): 3}
 
 
 async def test_22_times_that_stand_still_or_go_back() -> None:
@@ -283,15 +399,15 @@ async def test_22_times_that_stand_still_or_go_back() -> None:
 
 async def test_23_many_triggers_on_one_log_and_many_logs_in_one_block() -> None:
     case = await begun()
-    for number in range(1000):
+    for number in range(10_000):
         case.watch(f"wf_{number}")
     case.ledger.mine(case.tx("a", 1))
-    assert len(await case.poll(2)) == 1001
+    assert len(await case.poll(2)) == 10_001
     case.unwatch("wf")
-    for number in range(1, 1000):
+    for number in range(1, 10_000):
         case.unwatch(f"wf_{number}")
-    case.ledger.mine(*(case.tx(("hot", number), *range(1, 21)) for number in range(100)))
-    assert len(await case.poll(2)) == 1001 + 2000
+    case.ledger.mine(*(case.tx(("hot", number), *range(1, 101)) for number in range(100)))
+    assert len(await case.poll(2)) == 10_001 + 10_000
 
 
 async def test_24_a_slow_consumer_slows_the_reading_and_loses_nothing() -> None:
