@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from b3os.abi.signature import keccak
 from b3os.chain.chains import Chain, egress_of
 from b3os.chain.rpc import Rpc
 from b3os.chain.rpc_errors import ChainUnreachable
@@ -13,7 +14,7 @@ from b3os.net.http import GuardedClient
 from tests.emulators.chain import ALICE, BOB, TOKEN, Network, transfer
 from tests.emulators.dialects import DIALECTS
 from tests.emulators.faults import Reply
-from tests.emulators.ledger import Ledger, Tx, digest
+from tests.emulators.ledger import Emitted, Ledger, Tx, digest
 from tests.services.chain_case import Case
 from tests.simulation.chains import OTHER, Killed, play
 
@@ -37,8 +38,10 @@ async def test_02_a_head_that_goes_backwards_neither_rewinds_nor_fires_again(bac
     case = await begun()
     case.ledger.mine(case.tx("a", 1))
     await case.poll(2)
+    head = case.ledger.head
     case.view.lag = back
     assert await case.poll(3) == ["1"]
+    assert case.source.report()[1]["head"] == head
     case.view.lag = 0
     case.ledger.mine(case.tx("b", 2))
     assert await case.poll(3) == ["1", "2"]
@@ -174,6 +177,21 @@ async def test_11_a_hot_block_is_split_by_address_and_taken_from_its_receipts(di
     case.view.dialect, case.view.max_logs = dialect, 5
     case.ledger.mine(*(case.tx(number, number + 1) for number in range(20)))
     assert sorted(await case.poll(20), key=int) == [str(n + 1) for n in range(20)]
+
+
+@pytest.mark.parametrize("by", ["address", "topic"])
+async def test_11_what_one_answer_cannot_hold_is_asked_for_in_halves(by: str) -> None:
+    case = await begun()
+    if by == "address":
+        case.watch("other", tokenAddress=OTHER)
+        logs = [transfer(OTHER, ALICE, BOB, n) for n in range(4)]
+    else:
+        case.watch("other", type="evm-log", address=TOKEN, eventSignature="Other(uint256 amount)")
+        logs = [Emitted(TOKEN, (f"0x{keccak(b'Other(uint256)').hex()}",), f"0x{n:064x}") for n in range(4)]
+    case.view.max_logs = 5
+    case.view.fail("null", method="eth_getBlockReceipts")
+    case.ledger.mine(case.tx("a", 1, 2, 3, 4), Tx(digest("others"), tuple(logs)))
+    assert len(await case.poll(4)) == 8
 
 
 async def test_12_pruned_history_is_read_from_another_upstream() -> None:
