@@ -116,3 +116,10 @@ def test_every_gate_is_documented(suite: str) -> None:
         bar = f"{'>=' if gate.at_least else '<='} {gate.bar:g}"
         row = f"| {suite} | {name} | {bar} | {'yes' if gate.is_quick else ''} | {gate.reason} |\n"
         assert row in page, f"docs/benchmarks.md lacks {row}"
+
+
+def test_every_failure_of_a_chain_that_is_listed_has_a_test() -> None:
+    listed = re.findall(r"^\| (\d+) \| ", (ROOT / "docs/chains.md").read_text(), re.MULTILINE)
+    tests = (ROOT / "tests/services/test_chain_failures.py").read_text()
+    assert listed == [str(number) for number in range(1, 25)]
+    assert not [number for number in listed if f"def test_{int(number):02}_" not in tests]

@@ -43,11 +43,11 @@ class Case:
         )
         return self.source
 
-    def watch(self, workflow: str = "wf", **payload: Any) -> None:
+    def watch(self, workflow: str = "wf", *, since_ms: int = 0, **payload: Any) -> None:
         """Listen to transfers to BOB, or to what the payload says."""
         whole = {"chainId": CHAIN_ID, "walletAddress": BOB, "tokenAddress": TOKEN, "confirmations": "latest", **payload}
         kind = str(whole.pop("type", "erc20-receive"))
-        self.table.apply(compiled(workflow, kind, whole))
+        self.table.apply(compiled(workflow, kind, whole, since_ms=since_ms))
 
     def unwatch(self, workflow: str = "wf") -> None:
         """Listen no more."""

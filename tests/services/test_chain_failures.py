@@ -94,6 +94,16 @@ async def test_05_null_for_a_block_or_receipt_that_was_just_announced_is_asked_a
     assert await case.poll(8) == ["1"]
 
 
+@pytest.mark.parametrize("times", [1, 2, 3])
+async def test_05_null_for_the_very_first_block_that_is_asked_for_is_asked_again(times: int) -> None:
+    case = Case()
+    case.watch()
+    case.view.fail("null", method="eth_getBlockByNumber", times=times)
+    await case.poll(4)
+    case.ledger.mine(case.tx("a", 1))
+    assert await case.poll(2) == ["1"]
+
+
 async def test_06_what_the_first_read_was_not_told_fires_at_the_second() -> None:
     case = await begun()
     case.view.fail("truncated", method="eth_getLogs", times=1)
@@ -336,6 +346,19 @@ async def test_19_heights_that_a_chain_leaves_out_are_passed_by() -> None:
         case.ledger.mine(case.tx(number, 1))
     case.master()
     assert len(await case.settle()) == 200
+
+
+@pytest.mark.parametrize("back", range(1, 30, 4))
+async def test_19_a_trigger_begins_among_heights_that_a_chain_left_out(back: int) -> None:
+    case = Case()
+    for number in range(100):
+        case.ledger.leave_out(number % 3)
+        case.ledger.mine(case.tx(number, number))
+    mined = [block for block in case.ledger.canonical if not block.is_left_out]
+    case.watch(since_ms=mined[-back].time_s * 1000)
+    await case.poll(2)
+    amounts = await case.settle()
+    assert sorted(map(int, amounts)) == list(range(100 - back, 100))
 
 
 async def test_20_a_master_that_dies_at_any_call_loses_nothing_and_repeats_nothing() -> None:

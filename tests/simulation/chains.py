@@ -286,6 +286,8 @@ class History:
 
     async def run(self, steps: int) -> None:
         """Play the history, then let all be calm until everything is final and read."""
+        if not self.is_quiet and self.random.random() < 0.5:
+            self.fault()
         await self.poll(self.source, self.epoch)
         acts: list[tuple[Callable[[], None], int]] = [(self.mine, 12), (self.fork, 3), (self.fault, 4), (self.kill, 2)]
         acts = acts[:2] if self.is_quiet else acts

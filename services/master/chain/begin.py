@@ -12,6 +12,9 @@ class ForkedTooDeep(ChainUnreachable):
 
     code = 503020
 
+#: Heights that a chain may leave out in a row: with the block below them they are one request.
+MOST_LEFT_OUT = 49
+
 
 async def block_before(rpc: Rpc, time_ms: int, target: int) -> Header:
     """Return the newest block from before a time, or the first block: bisection over block timestamps."""
@@ -31,10 +34,12 @@ async def block_before(rpc: Rpc, time_ms: int, target: int) -> Header:
 
 
 async def _header(rpc: Rpc, number: int) -> Header:
-    (found,) = await rpc.headers([number])
-    if found is None:
-        raise Inconsistent(f"chain {rpc.chain.id}: block {number} is announced but not served yet")
-    return found
+    """Return a block, or the newest one below it: the chain may have left a height out."""
+    for first in (number, max(0, number - MOST_LEFT_OUT)):
+        found = [header for header in await rpc.headers(range(first, number + 1)) if header]
+        if found:
+            return found[-1]
+    raise Inconsistent(f"chain {rpc.chain.id}: block {number} is announced but not served yet")
 
 
 async def shared_height(rpc: Rpc, place: Place) -> int:

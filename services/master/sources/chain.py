@@ -318,7 +318,6 @@ class ChainSource:
         """Take up the stored cursor, or begin at the block before the oldest trigger's time."""
         place = read_place(await self._book.position(self.name) or {})
         since_ms = (self._table.since_ms(self._table.index.slots_on(self.chain.id)) or 0) - CLOCK_MS
-        self._epoch = epoch
         if place is not None and place.time_ms < since_ms:
             start = await block_before(self._rpc, since_ms, head)
             place = place if start.height <= place.head else _placed(start)
@@ -326,6 +325,7 @@ class ChainSource:
             place = _placed(await block_before(self._rpc, since_ms, head))
         self._spans.learnt = dict(place.spans)
         self._final, self._final_at = 0, float("-inf")
+        self._epoch = epoch
         try:
             await self._write(place, [], "pending")
         except BaseException:
