@@ -20,7 +20,7 @@ from b3os.stream.publish import Publisher
 from services.master.admit import Admitter
 from services.master.chain.book import StoredBook, Written
 from services.master.chain.reading import Found
-from services.master.sources.chain import Chains, ChainSource
+from services.master.sources.chain import FRONT, Chains, ChainSource
 from services.master.table import Table
 from tests.emulators.chain import ALICE, BOB, TOKEN, Network, transfer
 from tests.emulators.ledger import Ledger, Tx, digest
@@ -172,12 +172,20 @@ async def test_an_hour_of_downtime_is_caught_up_while_new_blocks_fire_as_soon_as
     alone = busy.latencies(since_s=busy.clock - 50.0)
     busy.wait(MISSED * BLOCK_S)
     back_at, missed = busy.clock, busy.ledger.head
-    await place.follow(await place.master(), until_s=back_at + 10.0)
-    await place.follow(await place.master(), until_s=back_at + LIMIT_S, level=missed)
+    second = await place.master()
+    await place.follow(second, until_s=back_at + 10.0)
+    halfway = second.report()[1]
+    third = await place.master()
+    await place.follow(third, until_s=back_at + LIMIT_S, level=missed)
     assert busy.clock < back_at + LIMIT_S
     meanwhile = busy.latencies(since_s=back_at)
     assert len(meanwhile) > 20
     assert max(meanwhile) <= 1.05 * max(alone)
+    covered = third.report()[1]
+    ((first, last),) = halfway["gaps"]
+    assert halfway["missing"] == last - first + 1 == halfway["head"] - halfway["seen"]
+    assert (covered["missing"], covered["gaps"], covered["seen"]) == (0, [], covered["head"])
+    assert covered["repaired"] > MISSED - FRONT
     ran = await place.runs()
     assert len(ran) == len(set(ran))
     assert set(ran) >= {number for number in busy.made if began < number <= missed}

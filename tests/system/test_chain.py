@@ -149,6 +149,24 @@ def test_a_balance_above_its_threshold_starts_one_run_and_another_only_after_it_
     until(lambda: shown in [one["id"] for one in running.call("GET", "/v1/sources")["data"]["items"]], what=shown)
 
 
+def test_the_page_of_chains_says_what_has_been_read(running: House, local: Local) -> None:
+    note = {"type": "log", "payload": {"message": "{{root.result.blockNumber}}"}}
+    running.publish("blocks", watching(local, "evm-block", {"every": 1000}, note))
+    demo.call(local.url, "anvil_mine", "0x3")
+    head = int(demo.call(local.url, "eth_blockNumber"), 16)
+
+    def coverage() -> Any:
+        items = running.call("GET", "/v1/chains")["data"]["items"]
+        (read,) = [one["coverage"] for one in items if one["id"] == 31337]
+        assert not any(one["coverage"] for one in items if one["id"] != 31337), "nobody listens to another"
+        return read if read and read["headBlock"] >= head else None
+
+    read = until(coverage, what="the new blocks to be told")
+    assert (read["blocksMissing"], read["gaps"], read["ratio"], read["lastError"]) == (0, [], 1.0, None)
+    assert 3 <= read["blocksSeen"] <= read["headBlock"]
+    assert read["announcedBlock"] >= read["headBlock"] >= read["finalBlock"]
+
+
 def test_coins_sent_by_one_workflow_start_another(running: House, local: Local) -> None:
     note = {"type": "log", "payload": {"message": "{{root.result.amount}} wei"}}
     receiver = running.publish("paid", watching(local, "eth-receive", {"walletAddress": local.friend}, note))

@@ -6,15 +6,14 @@ from b3os.chain.rpc_errors import ChainUnreachable
 from b3os.reading.blocks import Inconsistent
 from services.master.chain.place import Place
 
+#: Heights that a chain may leave out in a row: with the block below them they are one request.
+MOST_LEFT_OUT = 49
+
 
 class ForkedTooDeep(ChainUnreachable):
     """A chain no longer has a block that was final: nothing more is read, rather than guessed."""
 
     code = 503020
-
-#: Heights that a chain may leave out in a row: with the block below them they are one request.
-MOST_LEFT_OUT = 49
-
 
 async def block_before(rpc: Rpc, time_ms: int, target: int) -> Header:
     """Return the newest block from before a time, or the first block: bisection over block timestamps."""
