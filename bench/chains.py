@@ -237,7 +237,7 @@ GATES = (
         reason="a master would fall behind busy chains",
     ),
     Gate(
-        name="an idle chain, CPU seconds a minute", bar=1, measure=idle,
+        name="an idle chain, CPU seconds a minute", bar=0.3, measure=idle,
         reason="a chain that nothing happens on would cost a machine",
     ),
     Gate(

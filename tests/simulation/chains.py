@@ -115,7 +115,7 @@ class MortalBook:
 class History:
     """One history: the network, the masters and what happened."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, book: MemoryBook | None = None) -> None:
         self.random = random.Random(seed)
         self.log: list[str] = []
         self.clock = 0.0
@@ -131,7 +131,7 @@ class History:
         self.is_whole = self.random.random() < 0.3
         for view in self.network.views:
             view.tracers = {self.random.choice(DIALECTS)}
-        self.book = MemoryBook()
+        self.book = book or MemoryBook()
         self.epoch = 1
         self.fuse = Fuse()
         self.source = self.master()
