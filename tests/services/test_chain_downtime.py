@@ -20,7 +20,8 @@ from b3os.stream.publish import Publisher
 from services.master.admit import Admitter
 from services.master.chain.book import StoredBook, Written
 from services.master.chain.reading import Found
-from services.master.sources.chain import FRONT, Chains, ChainSource
+from services.master.sources.chain import FRONT, ChainSource
+from services.master.sources.chains import Chains
 from services.master.table import Table
 from tests.emulators.chain import ALICE, BOB, TOKEN, Network, transfer
 from tests.emulators.ledger import Ledger, Tx, digest

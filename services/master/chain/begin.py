@@ -15,6 +15,7 @@ class ForkedTooDeep(ChainUnreachable):
 
     code = 503020
 
+
 async def block_before(rpc: Rpc, time_ms: int, target: int) -> Header:
     """Return the newest block from before a time, or the first block: bisection over block timestamps."""
     found = await _header(rpc, target)
