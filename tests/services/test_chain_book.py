@@ -71,7 +71,7 @@ async def both(pg_url: str, redis_url: str) -> AsyncIterator[BothBooks]:
     pool = await open_pool(pg_url)
     broker, publisher = Broker(redis_url), Publisher(redis_url)
     for policy in POLICIES:
-        for kind in ("wf", "blocks", "reverts"):
+        for kind in ("wf", "blocks", "reverts", "coins"):
             await make_workflow(pool, f"{kind}_{policy}")
     yield BothBooks(pool, StoredBook(pool, Admitter(pool, broker), publisher))
     await broker.close()

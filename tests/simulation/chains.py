@@ -295,7 +295,7 @@ class History:
             (act,) = self.random.choices([act for act, _ in acts], [weight for _, weight in acts])
             act()
             self.clock += 1.0
-            for _ in range(self.random.choice((0, 1, 1, 2))):
+            for _ in range(3 if self.is_quiet else self.random.choice((0, 1, 1, 2))):
                 await self.poll(self.source, self.epoch)
                 if self.paused and self.random.random() < 0.5:
                     await self.poll(*self.paused.pop())
@@ -309,8 +309,11 @@ class History:
             view.lag = 0
         while self.pool:
             self.mine()
-        self.network.ledger.grow(FINAL_DEPTH + 2)
-        self.rise()
+        for _ in range(FINAL_DEPTH + 2):
+            self.network.ledger.grow(1)
+            self.rise()
+            if self.is_quiet:
+                await self.poll(self.source, self.epoch)
         for _ in range(400):
             self.clock += 5.0
             await self.poll(self.source, self.epoch)
