@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CORES := $(wildcard b3os/_speedups/*.pyx b3os/_speedups/*.pxi b3os/_speedups/*.pxd)
 
-.PHONY: up setup test examples debug-test lint bench bench-quick clean demo-chain lock faults
+.PHONY: up setup test examples debug-test lint bench bench-quick bench-peers clean demo-chain lock faults
 
 up: setup
 	@exec $(BIN)/b3os up $(ARGS)
@@ -56,6 +56,10 @@ bench: setup
 
 bench-quick: setup
 	$(BIN)/python -m bench --quick
+
+# Other engines and queues beside ours, on this machine. The first time they are installed into build/peers (npm, PyPI; 3.5 GB).
+bench-peers: setup
+	$(BIN)/python -m bench.peers
 
 clean:
 	rm -rf build *.egg-info .venv .mypy_cache .ruff_cache .pytest_cache b3os/_speedups/*.so

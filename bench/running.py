@@ -18,7 +18,7 @@ import asyncpg
 import msgspec
 
 from b3os.embedded.supervisor import free_port
-from bench.load import Fired, Load
+from bench.load import Fired, Load, send, webhook
 
 TICKS_S = os.sysconf("SC_CLK_TCK")
 WAIT_S = 60.0
@@ -74,12 +74,12 @@ class Running:
     def fire(self, secret: str, count: int, *, connections: int = 1, rate: float = 0.0, follow: bool = False) -> Fired:
         """Fire webhooks from another process."""
         ops = f"{self.folder}/ops.sock" if follow else ""
-        load = Load(port=self.port, secret=secret, count=count, connections=connections, rate=rate, ops=ops)
-        command = [sys.executable, "-m", "bench.load", msgspec.json.encode(load).decode()]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(done.stderr)
-        return msgspec.json.decode(done.stdout, type=Fired)
+        path = webhook(secret)
+        return send(Load(port=self.port, path=path, count=count, connections=connections, rate=rate, ops=ops))
+
+    def fire_and_hear(self, secret: str, count: int, *, connections: int) -> Fired:
+        """Fire webhooks from another process; each counts until the API has told that its run has ended."""
+        return send(Load(port=self.port, path=webhook(secret), count=count, connections=connections, key=self.key))
 
     def ask(self, query: str, *values: Any) -> list[Any]:
         """Read rows of the database."""

@@ -16,7 +16,7 @@ from b3os.embedded.supervisor import free_port
 from bench import chains, million
 from bench.chain import Feed
 from bench.engine import FOUR
-from bench.load import Answer, Load, check, exchange, fire, request
+from bench.load import Answer, Load, check, exchange, fire, request, webhook
 from bench.running import Running, up_in
 
 CONNECTIONS = 32
@@ -51,7 +51,7 @@ class Scenario(msgspec.Struct, frozen=True):
 
 async def _webhooks(up: Running, secret: str) -> None:
     while True:
-        await fire(Load(port=up.port, secret=secret, count=ROUND, connections=CONNECTIONS))
+        await fire(Load(port=up.port, path=webhook(secret), count=ROUND, connections=CONNECTIONS))
 
 
 @contextmanager
@@ -113,7 +113,7 @@ async def _streams(up: Running, secret: str) -> None:
 
 
 async def _followed_runs(up: Running, secret: str) -> None:
-    wanted = request(Load(port=up.port, secret=secret, count=1), 0)
+    wanted = request(Load(port=up.port, path=webhook(secret), count=1), 0)
     while True:
         reader, writer = await asyncio.open_connection("127.0.0.1", up.port)
         run_id = msgspec.json.decode(await exchange(reader, writer, wanted), type=Answer).data.run_id
