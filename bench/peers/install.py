@@ -36,12 +36,12 @@ def install() -> None:
         if shutil.which(tool) is None:
             raise CannotInstall(f"{tool} is not installed: install Node.js 20 with npm, then run this again")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    _once(ROOT / "package.json", _install_node)
+    once(ROOT / "package.json", _install_node)
     for venv in VENVS:
-        _once(ROOT / f"requirements-{venv}.txt", _install_python)
+        once(ROOT / f"requirements-{venv}.txt", _install_python)
 
 
-def _once(wanted: Path, act: Callable[[Path], None]) -> None:
+def once(wanted: Path, act: Callable[[Path], None]) -> None:
     """Install after a file, unless this was done after the same text."""
     done = FOLDER / f"{wanted.name}.installed"
     if done.exists() and done.read_bytes() == wanted.read_bytes():
@@ -55,16 +55,17 @@ def _once(wanted: Path, act: Callable[[Path], None]) -> None:
 def _install_node(wanted: Path) -> None:
     shutil.copy(wanted, FOLDER / "package.json")
     # Without scripts: none is needed, and those of n8n's packages build or fetch what this bench does not use.
-    _run(["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--cache", str(FOLDER / "npm-cache")])
+    run(["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--cache", str(FOLDER / "npm-cache")])
 
 
 def _install_python(wanted: Path) -> None:
     venv = wanted.stem.removeprefix("requirements-")
-    _run([sys.executable, "-m", "venv", "--clear", str(FOLDER / venv)])
-    _run([str(python_of(venv)), "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", str(wanted)])
+    run([sys.executable, "-m", "venv", "--clear", str(FOLDER / venv)])
+    run([str(python_of(venv)), "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", str(wanted)])
 
 
-def _run(command: Sequence[str]) -> None:
+def run(command: Sequence[str]) -> None:
+    """Run a command of a package manager; raises CannotInstall with what it said."""
     try:
         done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, timeout=INSTALL_LIMIT_S)
     except subprocess.TimeoutExpired as error:
