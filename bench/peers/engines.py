@@ -119,5 +119,6 @@ def rates(rounds: dict[str, Round]) -> dict[str, float]:
             if number:
                 found[name].append(rate)
     for name, each in found.items():
-        remark(f"{name}: {statistics.median(each):,.0f} ({min(each):,.0f} to {max(each):,.0f})")
+        unit = "runs/s" if name.endswith("answered") else "nodes/s"
+        remark(f"{name}: {statistics.median(each):,.0f} {unit} ({min(each):,.0f} to {max(each):,.0f})")
     return {name: statistics.median(each) for name, each in found.items()}

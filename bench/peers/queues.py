@@ -87,5 +87,5 @@ def rates(turns: Turns) -> dict[str, float]:
             else:
                 round_of(child, way, total)
     for name, each in found.items():
-        remark(f"{name}: {statistics.median(each):,.0f} ({min(each):,.0f} to {max(each):,.0f})")
+        remark(f"{name}: {statistics.median(each):,.0f} tasks/s ({min(each):,.0f} to {max(each):,.0f})")
     return {name: statistics.median(each) for name, each in found.items()}
