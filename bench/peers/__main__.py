@@ -1,4 +1,7 @@
-"""`python -m bench.peers`: other engines and queues and ours in turn, on this machine; fails below the bars."""
+"""`python -m bench.peers [row ...]`: other engines and queues and ours in turn, on this machine; fails below the bars.
+
+The rows are nodes, webhook and queue.
+"""
 
 import os
 import signal
@@ -23,9 +26,13 @@ def end(_number: int, _frame: object) -> NoReturn:
     sys.exit(128 + signal.SIGTERM)
 
 
-def main() -> int:
-    """Install the peers, measure the rows; returns the exit status."""
+def main(names: list[str]) -> int:
+    """Install the peers, measure the rows that are named, or all; returns the exit status."""
     signal.signal(signal.SIGTERM, end)
+    unknown = set(names) - {row.name for row in ROWS}
+    if unknown:
+        print(f"no row {', '.join(sorted(unknown))}: there are {', '.join(row.name for row in ROWS)}")
+        return 2
     try:
         install()
     except CannotInstall as error:
@@ -34,7 +41,7 @@ def main() -> int:
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before the first round")
     missed = []
     try:
-        for row in ROWS:
+        for row in [row for row in ROWS if row.name in names or not names]:
             say(row)
             missed += [gate.name for gate in row.gates if not check(gate)]
     except PeerFailed as error:
@@ -47,6 +54,6 @@ def main() -> int:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main())
+        sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)

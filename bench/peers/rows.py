@@ -26,6 +26,7 @@ class Side(msgspec.Struct, frozen=True):
 class Row(msgspec.Struct, frozen=True):
     """One comparison."""
 
+    name: str
     title: str
     sides: tuple[Side, ...]
     gates: tuple[Gate, ...]
@@ -83,6 +84,7 @@ N8N = Side(
 )
 
 DURABLE_NODES = Row(
+    "nodes",
     "durable nodes/s: runs of four nodes, one worker; a node counts when its run has ended and its result is stored",
     (
         Side("ours", "webhooks on 64 connections, until the commit of the last run's end", OURS),
@@ -115,6 +117,7 @@ DURABLE_NODES = Row(
 )  # fmt: skip
 
 WEBHOOK = Row(
+    "webhook",
     "webhook + 4 built-in nodes, all stored, answered at the end",
     (
         Side("ours", "webhooks on 32 connections, each until `GET /v1/activity/stream` tells of its run's end", OURS),
@@ -129,6 +132,7 @@ WEBHOOK = Row(
 )  # fmt: skip
 
 QUEUE = Row(
+    "queue",
     "queue: tasks that do nothing, sent by one process, done by one worker process, from the first sent to the last "
     "done; one Valkey, its append-only file synced each second",
     (

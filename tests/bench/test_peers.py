@@ -84,7 +84,7 @@ def test_without_node_it_is_said_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", "")
-    assert main() == 2
+    assert main([]) == 2
     assert "install Node.js 20 with npm" in capsys.readouterr().out
 
 
