@@ -5,7 +5,6 @@ Chains are many short runs, each of four nodes one after the other. A loop is on
 
 import asyncio
 import contextlib
-import statistics
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,26 +12,30 @@ from pathlib import Path
 import asyncpg
 
 from bench.engine import FOUR, LOOP_NODES, LOOPS
+from bench.load import Fired
 from bench.peers.children import Child
 from bench.peers.install import PROGRAMS, python_of
 from bench.peers.n8n import DATABASE, N8n
 from bench.peers.restate import Restate
-from bench.report import remark
+from bench.peers.rounds import Round
 from bench.running import Running, running
 
-ROUNDS = 5
 NODES = 4
-#: Rounds of the loops: ten thousand nodes of ours; of the others so many that a round takes a second or so.
+#: Nodes of a peer's loop; ours has the ten thousand that a run may have.
 STEPS = 1000
-#: Steps of a loop that do not wait for each other: with fewer and with more Restate and DBOS do less in a second.
+#: Steps of a loop that do not wait for each other: Restate stores fewer a second with 1, 200 or 1,000.
 ABREAST = 50
+#: One alone would be over too soon to be timed well.
 LOOPS_A_ROUND = 3
 
-Round = Callable[[], float]
+
+def in_loops(nodes: int, send: Callable[[], Fired]) -> float:
+    """Return nodes a second of some runs of so many nodes, one after the other."""
+    return nodes * LOOPS_A_ROUND / sum(send().took_s for _ in range(LOOPS_A_ROUND))
 
 
 def ours(up: Running) -> dict[str, Round]:
-    """Our rounds: nodes, nodes of a loop, and runs whose end is waited for."""
+    """Our rounds: in chains up to the commit of the last end, in a loop, and runs whose caller is told of the end."""
     four, loop = up.publish(FOUR), up.publish(LOOPS)
 
     def chains() -> float:
@@ -42,35 +45,35 @@ def ours(up: Running) -> dict[str, Round]:
         return 4000 * NODES / (float(up.ask(query)[0][0]) - fired.began_at)
 
     def loops() -> float:
-        return LOOP_NODES * LOOPS_A_ROUND / sum(up.fire(loop, 1, follow=True).took_s for _ in range(LOOPS_A_ROUND))
+        return in_loops(LOOP_NODES, lambda: up.fire(loop, 1, follow=True))
 
     def answered() -> float:
         return 3000 / up.fire_and_hear(four, 3000, connections=32).took_s
 
-    return {"ours, chains": chains, "ours, loop": loops, "ours, answered": answered}
+    return {"ours, nodes in chains": chains, "ours, nodes in a loop": loops, "ours, runs answered": answered}
 
 
 def of_restate(peer: Restate) -> dict[str, Round]:
     """Rounds of Restate."""
     return {
-        "Restate, chains": lambda: 2000 * NODES / peer.chains(2000, connections=128).took_s,
-        "Restate, loop": lambda: STEPS * LOOPS_A_ROUND / sum(peer.loop().took_s for _ in range(LOOPS_A_ROUND)),
+        "Restate, nodes in chains": lambda: 2000 * NODES / peer.chains(2000, connections=128).took_s,
+        "Restate, nodes in a loop": lambda: in_loops(STEPS, peer.loop),
     }
 
 
 def of_n8n(peer: N8n) -> dict[str, Round]:
     """Rounds of n8n. A round of its loop is two nodes."""
     return {
-        "n8n, answered": lambda: 400 / peer.fours(400, connections=32).took_s,
-        "n8n, loop": lambda: STEPS * LOOPS_A_ROUND / sum(peer.loop().took_s for _ in range(LOOPS_A_ROUND)),
+        "n8n, runs answered": lambda: 400 / peer.fours(400, connections=32).took_s,
+        "n8n, nodes in a loop": lambda: in_loops(STEPS, peer.loop),
     }
 
 
 def of_dbos(peer: Child) -> dict[str, Round]:
     """Rounds of DBOS."""
     return {
-        "DBOS, chains": lambda: 400 * NODES / peer.ask(way="chain", runs=400, steps=NODES),
-        "DBOS, loop": lambda: STEPS / peer.ask(way="loop", steps=STEPS, abreast=ABREAST),
+        "DBOS, nodes in chains": lambda: 400 * NODES / peer.ask(way="chain", runs=400, steps=NODES),
+        "DBOS, nodes in a loop": lambda: STEPS / peer.ask(way="loop", steps=STEPS, abreast=ABREAST),
     }
 
 
@@ -108,17 +111,3 @@ async def create_database(url: str, name: str) -> None:
         await db.execute(f"create database {name}")
     finally:
         await db.close()
-
-
-def rates(rounds: dict[str, Round]) -> dict[str, float]:
-    """Return the median of each, after one round that warms it; in turn, so that noise meets all alike."""
-    found: dict[str, list[float]] = {name: [] for name in rounds}
-    for number in range(ROUNDS + 1):
-        for name, act in rounds.items():
-            rate = act()
-            if number:
-                found[name].append(rate)
-    for name, each in found.items():
-        unit = "runs/s" if name.endswith("answered") else "nodes/s"
-        remark(f"{name}: {statistics.median(each):,.0f} {unit} ({min(each):,.0f} to {max(each):,.0f})")
-    return {name: statistics.median(each) for name, each in found.items()}

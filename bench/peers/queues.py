@@ -5,10 +5,10 @@ Each has a database of its own there. Who polls stands still while it is not its
 
 import contextlib
 import os
-import statistics
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import redis
@@ -16,17 +16,13 @@ import redis
 from b3os.embedded.servers import EmbeddedServers
 from bench.peers.children import Child
 from bench.peers.install import PROGRAMS, ROOT, program, python_of
-from bench.report import remark
+from bench.peers.rounds import Round
 
-ROUNDS = 5
 #: Tasks of a round: a second or two for each.
 MANY, FEW = 20_000, 5000
 PYTHON_QUEUES = ("arq", "taskiq", "taskiq-stream", "celery", "dramatiq")
 #: Waiting for nothing takes 4 % of a core.
 POLLING = ("arq",)
-
-#: What is measured: the process, how it sends, how many.
-Turns = dict[str, tuple[Child, str, int]]
 
 
 def start(name: str, socket: str, db: int, folder: Path) -> Child:
@@ -46,14 +42,14 @@ def start(name: str, socket: str, db: int, folder: Path) -> Child:
 
 
 @contextlib.contextmanager
-def queues() -> Iterator[Turns]:
+def queues() -> Iterator[dict[str, Round]]:
     """All queues, each with its worker."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="b3q")))
         servers = EmbeddedServers(folder / "valkey", wanted=("ops",))
         stack.callback(servers.stop)
         servers.start()
-        turns: Turns = {}
+        rounds: dict[str, Round] = {}
         for db, name in enumerate(("ours", "BullMQ", *PYTHON_QUEUES)):
             child = start(name, str(servers.sockets / "ops.sock"), db, folder)
             stack.callback(child.stop)
@@ -61,10 +57,11 @@ def queues() -> Iterator[Turns]:
             if name in POLLING:
                 child.pause()
             if name in PYTHON_QUEUES:
-                turns[name] = (child, "one", FEW)
+                rounds[f"{name}, tasks"] = partial(round_of, child, "one", FEW)
             else:
-                turns |= {f"{name}, batches": (child, "batches", MANY), f"{name}, one by one": (child, "one", MANY)}
-        yield turns
+                rounds[f"{name}, tasks in batches"] = partial(round_of, child, "batches", MANY)
+                rounds[f"{name}, tasks one by one"] = partial(round_of, child, "one", MANY)
+        yield rounds
 
 
 def round_of(child: Child, way: str, total: int) -> float:
@@ -75,17 +72,3 @@ def round_of(child: Child, way: str, total: int) -> float:
     rate = total / child.ask(way=way, total=total)
     child.pause()
     return rate
-
-
-def rates(turns: Turns) -> dict[str, float]:
-    """Return tasks a second, the median of each after one round that warms it; in turn."""
-    found: dict[str, list[float]] = {name: [] for name in turns}
-    for number in range(ROUNDS + 1):
-        for name, (child, way, total) in turns.items():
-            if number:
-                found[name].append(round_of(child, way, total))
-            else:
-                round_of(child, way, total)
-    for name, each in found.items():
-        remark(f"{name}: {statistics.median(each):,.0f} tasks/s ({min(each):,.0f} to {max(each):,.0f})")
-    return {name: statistics.median(each) for name, each in found.items()}

@@ -10,9 +10,8 @@ from functools import cache
 import msgspec
 
 from bench.peers import engines, queues
+from bench.peers.rounds import Rates, rates
 from bench.report import Gate
-
-Rates = dict[str, float]
 
 
 class Side(msgspec.Struct, frozen=True):
@@ -36,24 +35,24 @@ class Row(msgspec.Struct, frozen=True):
 def engine_rates() -> Rates:
     """Measure the engines."""
     with engines.engines() as rounds:
-        return engines.rates(rounds)
+        return rates(rounds)
 
 
 @cache
 def queue_rates() -> Rates:
     """Measure the queues."""
-    with queues.queues() as turns:
-        return queues.rates(turns)
+    with queues.queues() as rounds:
+        return rates(rounds)
 
 
 def nodes_over(peer: str, nodes: int) -> Callable[[], float]:
     """Make the ratio of our nodes a second to a peer's, whose figure counts so many nodes each."""
-    return lambda: engine_rates()["ours, chains"] / (engine_rates()[peer] * nodes)
+    return lambda: engine_rates()["ours, nodes in chains"] / (engine_rates()[peer] * nodes)
 
 
 def answers_over_n8n() -> float:
     """Return the ratio of our answered runs a second to n8n's."""
-    return engine_rates()["ours, answered"] / engine_rates()["n8n, answered"]
+    return engine_rates()["ours, runs answered"] / engine_rates()["n8n, runs answered"]
 
 
 def tasks_over(*peers: str) -> Callable[[], float]:
@@ -102,15 +101,15 @@ DURABLE_NODES = Row(
     ),
     (
         gate(
-            "durable nodes/s, ours / Restate", 3, nodes_over("Restate, chains", 1),
+            "durable nodes/s, ours / Restate", 3, nodes_over("Restate, nodes in chains", 1),
             "an engine in one binary would do as well",
         ),
         gate(
-            "durable nodes/s, ours / n8n", 10, nodes_over("n8n, answered", engines.NODES),
+            "durable nodes/s, ours / n8n", 10, nodes_over("n8n, runs answered", engines.NODES),
             "commits that runs share would not pay",
         ),
         gate(
-            "durable nodes/s, ours / DBOS", 12, nodes_over("DBOS, chains", 1),
+            "durable nodes/s, ours / DBOS", 12, nodes_over("DBOS, nodes in chains", 1),
             "a library and a database alone would do as well",
         ),
     ),
