@@ -112,13 +112,13 @@ class Ends:
     def __init__(self) -> None:
         self._ended: dict[str, asyncio.Future[None]] = {}
 
-    async def hear(self, load: Load) -> "asyncio.Task[None]":
+    async def hear(self, load: Load, group: asyncio.TaskGroup) -> "asyncio.Task[None]":
         """Begin to listen; returns once nothing can be missed."""
         reader, writer = await asyncio.open_connection("127.0.0.1", load.port)
         head = f"GET /v1/activity/stream HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {load.key}\r\n\r\n"
         writer.write(head.encode())
         check(await reader.readuntil(b": watching\n\n"))
-        return asyncio.create_task(self._listen(reader, writer))
+        return group.create_task(self._listen(reader, writer))
 
     async def of(self, body: bytes) -> None:
         """Wait for the end of the run that an answer names."""
@@ -126,12 +126,15 @@ class Ends:
 
     async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # A frame is never split: the lines between frames are those of the chunked encoding.
-        while line := await reader.readline():
-            if line.startswith(b"data: "):
-                event = msgspec.json.decode(line[6:], type=Told)
-                if event.type in TERMINAL:
-                    self._future(event.run_id).set_result(None)
-        writer.close()
+        try:
+            while line := await reader.readline():
+                if line.startswith(b"data: "):
+                    event = msgspec.json.decode(line[6:], type=Told)
+                    if event.type in TERMINAL:
+                        self._future(event.run_id).set_result(None)
+        finally:
+            writer.close()
+        raise RuntimeError("the activity stream ended before the runs did")
 
     def _future(self, run_id: str) -> "asyncio.Future[None]":
         return self._ended.setdefault(run_id, asyncio.get_running_loop().create_future())
@@ -141,11 +144,10 @@ async def fire(load: Load) -> Fired:
     """Fire from all connections; with a rate each request has its own moment, whoever sends it."""
     loop = asyncio.get_running_loop()
     ends = Ends() if load.key else None
-    listening = await ends.hear(load) if ends else None
     todo = [request(load, number) for number in reversed(range(load.count))]
     pace = 1 / load.rate if load.rate else 0.0
-    began_at, began = time.time(), loop.time()
     each: list[float] = []
+    began = 0.0
 
     async def connection() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", load.port)
@@ -161,10 +163,13 @@ async def fire(load: Load) -> Fired:
             each.append(loop.time() - sent)
         writer.close()
 
-    await asyncio.gather(*[connection() for _ in range(load.connections)])
-    fired = Fired(loop.time() - began, each, began_at)
-    if listening:
-        listening.cancel()
+    async with asyncio.TaskGroup() as group:
+        listening = await ends.hear(load, group) if ends else None
+        began_at, began = time.time(), loop.time()
+        await asyncio.gather(*[connection() for _ in range(load.connections)])
+        fired = Fired(loop.time() - began, each, began_at)
+        if listening:
+            listening.cancel()
     return fired
 
 

@@ -1,5 +1,6 @@
 """What measures the peers: their processes end with us, failures are said, and our side does what it is timed for."""
 
+import asyncio
 import os
 import select
 import sys
@@ -11,6 +12,7 @@ import redis
 
 from b3os.embedded.servers import EmbeddedServers
 from bench.engine import FOUR
+from bench.load import Load, fire
 from bench.peers import children, install, queues
 from bench.peers.__main__ import main
 from bench.peers.children import Child, PeerFailed
@@ -136,3 +138,18 @@ def test_a_run_that_was_heard_to_its_end_is_stored(tmp_path: Path) -> None:
         fired = up.fire_and_hear(up.publish(FOUR), 40, connections=8)
         assert len(fired.each_s) == 40
         assert [tuple(row) for row in up.ask("select status, count(*) from runs group by status")] == [("success", 40)]
+
+
+async def test_a_load_whose_stream_ends_fails_instead_of_waiting_for_ends_that_nobody_tells() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        body = b": watching\n\n" if head.startswith(b"GET") else b'{"data":{"runId":"run_1"}}'
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        load = Load(port=server.sockets[0].getsockname()[1], path="/", count=1, key="key")
+        with pytest.raises(ExceptionGroup) as failed:
+            await fire(load)
+    assert failed.group_contains(RuntimeError, match="the activity stream ended")
