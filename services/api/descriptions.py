@@ -5,47 +5,14 @@ from typing import Any, get_origin
 import msgspec
 
 from b3os.run.why import Why
-from services.api.answers import (
-    Action,
-    ApiKey,
-    Backtest,
-    Bootstrapped,
-    Caller,
-    ChainList,
-    CheckHistory,
-    Checks,
-    Connector,
-    ConnectorType,
-    DatabaseAnswer,
-    DatabaseColumns,
-    DatabaseTables,
-    Deleted,
-    Delivery,
-    ExecutionWebhook,
-    ExecutionWebhookSecret,
-    Fired,
-    Member,
-    NewApiKey,
-    NodeType,
-    Organization,
-    Page,
-    Received,
-    Refilled,
-    Resumed,
-    Retried,
-    Rotated,
-    Run,
-    Schedule,
-    SourceList,
-    Started,
-    Status,
-    Verdict,
-    Versions,
-    WebhookCall,
-    WholeRun,
-    Workflow,
-    WorkflowInFull,
-)  # fmt: skip
+from services.api.answers.base import Deleted, Page, Status
+from services.api.answers.catalogs import Action, Backtest, Connector, ConnectorType, NodeType
+from services.api.answers.databases import DatabaseAnswer, DatabaseColumns, DatabaseTables
+from services.api.answers.deliveries import Delivery, ExecutionWebhook, ExecutionWebhookSecret
+from services.api.answers.identity import ApiKey, Bootstrapped, Caller, Member, NewApiKey, Organization
+from services.api.answers.runs import Fired, Received, Resumed, Retried, Rotated, Run, Started, WebhookCall, WholeRun
+from services.api.answers.watching import ChainList, CheckHistory, Checks, SourceList
+from services.api.answers.workflows import Refilled, Schedule, Verdict, Versions, Workflow, WorkflowInFull
 
 
 class Described(msgspec.Struct, frozen=True):
