@@ -15,6 +15,15 @@ from b3os.ids import new_id
 log = logging.getLogger("b3os.wire")
 
 BODY_LIMIT = 1024 * 1024
+#: What a database raises that is gone, starts, stops or is full.
+UNREACHABLE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    OSError,
+    TimeoutError,
+)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -61,13 +70,15 @@ class Bare(msgspec.Struct, frozen=True):
 
 
 async def read_incoming(scope: Any, receive: Any, kind: type[IncomingT]) -> IncomingT:
-    """Read a request up to the body limit; raises TooLarge."""
+    """Read a request up to the body limit; raises TooLarge, and BadInput for a body that was cut off: it says something
+    else than was meant.
+    """
     headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
     body = bytearray()
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            break
+            raise BadInput("the connection was lost before the whole body came: send it again")
         body += message.get("body", b"")
         if len(body) > BODY_LIMIT:
             raise TooLarge(f"a body has at most {BODY_LIMIT} bytes")
@@ -115,12 +126,15 @@ def failure(error: B3osError) -> dict[str, Any]:
     return {"code": error.code, "message": error.message, "details": error.details, "requestId": new_id("req")}
 
 
-def explained(error: Exception, path: str) -> B3osError:
-    """Return what a caller is told of an error; what is our fault is logged."""
+def explained(error: Exception, form: str) -> B3osError:
+    """Return what a caller is told of an error; what is our fault is logged.
+
+    `form` is the path as routes write it: the path itself may hold the secret of an address.
+    """
     if isinstance(error, B3osError):
         return error
-    if isinstance(error, asyncpg.PostgresConnectionError | asyncpg.InterfaceError | OSError | TimeoutError):
+    if isinstance(error, UNREACHABLE):
         log.warning("database unreachable", extra={"error": str(error)})
         return Unavailable("the database cannot be reached: try again shortly")
-    log.exception("request failed", extra={"path": path}, exc_info=error)
+    log.exception("request failed", extra={"path": form}, exc_info=error)
     return B3osError("this is our fault and it is logged: try again")

@@ -41,7 +41,7 @@ class Desk:
         """Answer ORG_ADDRESS."""
         secret = request.first("secret")
         (target, *_) = await self.inbox.targets(secret, org_id)
-        fields = request.fields()
+        fields = _fields(request)
         run_id, node = _id(fields, "runId"), _id(fields, "nodeId")
         if run_id and node:
             await check_workflow(self._pool, org_id, target.workflow_id, run_id)
@@ -68,8 +68,18 @@ def _call(request: Incoming) -> Call:
     return Call(request.headers, request.body)
 
 
+def _fields(request: Incoming) -> dict[str, Any]:
+    """Return the members of a body; a form has none here, and what cannot be read is refused by the inbox."""
+    try:
+        return request.fields()
+    except BadInput:
+        return {}
+
+
 def _id(fields: dict[str, Any], name: str) -> str:
-    found = fields.get(name, "")
+    found = fields.get(name)
+    if found is None:
+        return ""
     if not isinstance(found, str) or len(found) > 1000 or "\x00" in found:
         raise BadInput(f"`{name}` is a string of at most 1000 characters, none of them U+0000", code=BAD_FIELD)
     return found

@@ -206,7 +206,7 @@ class Api:
             assert route.handler is not None, "a route answers or streams"
             data = await route.handler(self._house, request)
         except Exception as error:
-            await send_failure(answered, explained(error, scope["path"]))
+            await send_failure(answered, explained(error, route.path if route else "none"))
         else:
             if isinstance(data, Bare):
                 await send_json(answered, 200, data.value)

@@ -28,7 +28,7 @@ class Listener:
             request = await read_incoming(scope, receive, Incoming)
             found = await self._answer(form, params, request)
         except Exception as error:
-            told = explained(error, scope["path"])
+            told = explained(error, form)
             status = told.status
             await send_failure(send, told)
         else:

@@ -23,8 +23,10 @@ class Client:
         body: Any = None,
         raw: bytes | None = None,
         headers: dict[str, str] | None = None,
+        *,
+        is_cut: bool = False,
     ) -> tuple[int, Any]:
-        """One call with a JSON body, or a raw one; returns status and answer."""
+        """One call with a JSON body, or a raw one, perhaps cut off behind it; returns status and answer."""
         sending = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
         if key:
             sending += [(b"authorization", f"Bearer {key}".encode()), (b"user-agent", b"test")]
@@ -33,7 +35,7 @@ class Client:
                  "client": ("127.0.0.1", 9)}  # fmt: skip
         sent: list[dict[str, Any]] = []
         text = raw if raw is not None else (msgspec.json.encode(body) if body is not None else b"")
-        incoming = iter([{"type": "http.request", "body": text}])
+        incoming = iter([{"type": "http.request", "body": text, "more_body": is_cut}])
 
         async def receive() -> dict[str, Any]:
             return next(incoming, {"type": "http.disconnect"})

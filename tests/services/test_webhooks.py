@@ -3,10 +3,13 @@
 import time
 from typing import Any
 
+import asyncpg
 import msgspec
 import pytest
 
 from b3os.detect.sample_calls import CALLS
+from b3os.inbound.receive import Inbox
+from b3os.wire import explained
 from services.api.app import Api
 from services.api.house import House
 from services.master.listener import Listener
@@ -189,6 +192,54 @@ async def test_a_key_that_comes_with_another_body_is_refused(sender: Sender, bod
     _, again = await sender.send(path, bodies[0], headers)
     assert again["data"] == {"runId": first["data"]["runId"], "status": "duplicate"}
     assert sorted(call["status"] for call in await sender.calls(made["data"])) == ["accepted", "duplicate", "refused"]
+
+
+@pytest.mark.parametrize("body", [b"", b"n=1&m=2", b'{"n": 1'])
+async def test_a_body_that_was_cut_off_starts_nothing(sender: Sender, body: bytes) -> None:
+    workflow = (await sender.publish("webhook"))[1]["data"]
+    path = f"/v1/webhooks/{workflow['triggerSecret']}"
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    status, answer = await sender.door.call("POST", path, raw=body, headers=form, is_cut=True)
+    assert (status, "whole body" in answer["message"]) == (400, True)
+    _, runs = await sender.client.call("GET", f"/v1/runs?workflowId={workflow['id']}", sender.key)
+    assert runs["data"]["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("body", "seen"),
+    [(b'{"runId": null, "nodeId": null, "data": {"n": 1}}', {"n": 1}), (b"n=1", {"n": "1"}), (b'{"n": 1}', {"n": 1})],
+)
+async def test_the_address_of_an_organization_takes_what_the_other_takes(
+    sender: Sender, body: bytes, seen: dict[str, Any]
+) -> None:
+    workflow = (await sender.publish("webhook"))[1]["data"]
+    path = f"/v1/orgs/{sender.client.ids['orgs']}/integrations/webhook?secret={workflow['triggerSecret']}"
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    status, answer = await sender.send(path, body, form)
+    assert (status, answer["data"]["action"]) == (200, "triggered")
+    assert (await sender.run(answer["data"]["runIds"][0]))["body"] == seen
+
+
+async def test_a_fault_of_ours_is_logged_without_the_secret(
+    sender: Sender, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    workflow = (await sender.publish("webhook"))[1]["data"]
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Inbox, "receive", fail)
+    status, _ = await sender.send(f"/v1/webhooks/{workflow['triggerSecret']}", b"{}")
+    (record,) = [one for one in caplog.records if one.message == "request failed"]
+    assert (status, vars(record)["path"]) == (500, "/v1/webhooks/{secret}")
+    assert workflow["triggerSecret"] not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "kind", [asyncpg.AdminShutdownError, asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError]
+)
+def test_a_database_that_stops_starts_or_is_full_is_a_503(kind: type[Exception]) -> None:
+    assert explained(kind("it cannot be used now"), "/v1/runs").status == 503
 
 
 async def test_slack_is_answered_its_challenge_only_when_it_signed_it(sender: Sender) -> None:
