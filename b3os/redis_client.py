@@ -11,13 +11,15 @@ from urllib.parse import unquote, urlsplit
 
 import redis.asyncio
 from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
 
 from b3os.errors import BadInput
 
 SENTINEL, CLUSTER = "redis+sentinel", "redis+cluster"
 SENTINEL_PORT, CLUSTER_PORT = 26379, 6379
-#: A Sentinel that does not answer must not hold up the others.
+#: A Sentinel that does not answer must not hold up the others, and is not asked again before them.
 SENTINEL_TIMEOUT_S = 1.0
 
 
@@ -46,7 +48,8 @@ def watchers_of(url: str) -> tuple[Any, str, dict[str, Any]]:
     if not name or not (number or "0").isdigit():
         raise BadInput("a Sentinel URL ends with the master's name: redis+sentinel://host:26379/mymaster", code=400001)
     watchers: Any = Sentinel(  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
-        _hosts(url, SENTINEL_PORT), sentinel_kwargs={"socket_timeout": SENTINEL_TIMEOUT_S}
+        _hosts(url, SENTINEL_PORT),
+        sentinel_kwargs={"socket_timeout": SENTINEL_TIMEOUT_S, "retry": Retry(NoBackoff(), 0)},
     )
     return watchers, name, {"db": int(number or "0"), **_credentials(url)}
 

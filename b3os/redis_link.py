@@ -77,11 +77,14 @@ class ServerLink:
             self._wire.abort("closed")
 
     async def _connect(self) -> "_Wire":
-        async with self._connecting:
-            if self._wire is None or self._wire.is_lost:
-                async with asyncio.timeout(ANSWER_S):
+        try:
+            # The wait for another's attempt counts: callers of a server that swallows everything fail together.
+            async with asyncio.timeout(ANSWER_S), self._connecting:
+                if self._wire is None or self._wire.is_lost:
                     self._wire = await self._greeted()
-            return self._wire
+                return self._wire
+        except TimeoutError as error:
+            raise ConnectionError(f"no connection within {ANSWER_S:g} s") from error
 
     async def _greeted(self) -> "_Wire":
         """Connect, sign in, choose the database."""
@@ -104,10 +107,13 @@ class ServerLink:
             host, port = options.get("host", "localhost"), options.get("port", 6379)
             _, wire = await loop.create_connection(_Wire, host, port, ssl=tls)
         greeting = _greeting(options)
-        for answer in await wire.send(greeting, ANSWER_S) if greeting else []:
-            if isinstance(answer, Exception):
-                wire.abort("refused")
-                raise answer
+        try:
+            for answer in await wire.send(greeting, ANSWER_S) if greeting else []:
+                if isinstance(answer, Exception):
+                    raise answer
+        except BaseException as error:
+            wire.abort(f"not greeted: {error}")
+            raise
         return wire
 
 

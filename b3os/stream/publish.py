@@ -68,7 +68,9 @@ class Publisher:
             (newest,) = await self._link.ask([("XREVRANGE", key, "+", "-", "COUNT", 1)])
             if not newest:
                 return None
-            ((_, (_, data)),) = newest
+            ((_, fields),) = newest
+            # A cluster's client makes a dict of what a server tells as a list.
+            data = fields[b"e"] if isinstance(fields, dict) else fields[1]
             last = msgspec.msgpack.decode(data, type=RunEvent)
             if last.type in TERMINAL:
                 return None

@@ -17,6 +17,9 @@ from b3os.queue.broker import Broker, Task
 from b3os.queue.calls import KEYS
 from b3os.queue.codec import TaskMessage, decode, encode
 from b3os.redis_client import open_redis
+from b3os.stream.events import RunEvent
+from b3os.stream.follow import Follower
+from b3os.stream.publish import Publisher
 from tests.queue.contract import Clock, QueueContract, ids, task
 
 SLOTS = 16384
@@ -257,3 +260,19 @@ async def _with_sentinel(conf: str, port: int) -> None:
         finally:
             watcher.terminate()
             watcher.wait()
+
+
+async def test_events_and_notices_are_told_on_a_cluster(cluster_url: str) -> None:
+    publisher, follower = Publisher(cluster_url), Follower(cluster_url)
+    facts = {"run_id": "run_1", "org_id": "org_a", "workflow_id": "wf_1", "timestamp": 0}
+    await publisher.publish([RunEvent(type="run_started", seq=1, **facts)])
+    await publisher.tell_live(RunEvent(type="trigger_finalized", seq=0, **facts))
+    seen: list[tuple[str, int, int]] = []
+    async with asyncio.timeout(10):
+        async for found in follower.follow("run_1", 0):
+            seen += [(event.type, event.seq, event.sub) for event in found]
+            if len(seen) == 2:
+                break
+    assert seen == [("run_started", 1, 0), ("trigger_finalized", 1, 1)]
+    await follower.close()
+    await publisher.close()

@@ -133,6 +133,29 @@ async def test_a_silent_server_is_given_up(monkeypatch: pytest.MonkeyPatch) -> N
             writer.close()
 
 
+async def test_callers_of_a_server_that_greets_nobody_fail_together_and_leave_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(redis_link, "ANSWER_S", 0.3)
+    left: list[asyncio.Task[bytes]] = []
+    connections: list[asyncio.StreamWriter] = []
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+        left.append(asyncio.create_task(reader.read()))
+
+    silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    async with silent, linked(f"redis://:secret@127.0.0.1:{silent.sockets[0].getsockname()[1]}") as link:
+        began = asyncio.get_running_loop().time()
+        failed = await asyncio.gather(*(link.ask([("PING",)]) for _ in range(20)), return_exceptions=True)
+        assert {type(error) for error in failed} == {ConnectionError}
+        assert asyncio.get_running_loop().time() - began < 20 * 0.3 / 2
+        async with asyncio.timeout(10):
+            await asyncio.gather(*left)  # each was closed from our side
+        for writer in connections:
+            writer.close()
+
+
 async def test_what_is_no_redis_server_is_told() -> None:
     async def speak_http(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")

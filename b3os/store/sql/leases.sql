@@ -26,7 +26,9 @@ with told as (
         error_at = excluded.error_at, detail = excluded.detail, told_at = now()
 )
 update leases set until = now() + make_interval(secs => $3)
-where owner = $1 and name in (select name from leases where owner = $1 and name = any($2) order by name for update)
+-- One that was given back meanwhile stays so.
+where owner = $1 and name in (
+    select name from leases where owner = $1 and name = any($2) and until > '-infinity' order by name for update)
 returning name;
 -- name: release
 update leases set until = '-infinity', asked_by = null where name = $1 and owner = $2;
