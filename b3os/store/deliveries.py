@@ -11,6 +11,12 @@ from b3os.store.statements import load
 
 _SQL = load("deliveries")
 
+#: At most so many of an organization are in flight, with all workers together: a receiver that answers nobody holds
+#: each for as long as an attempt may take.
+EACH = 10
+#: What has been due for so long is given up: a receiver too slow for what it is sent would let the rest grow forever.
+LATE_S = 86_400.0
+
 
 class NewDelivery(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be sent; `headers` show secret ones masked, `secret_headers` hold them sealed."""
@@ -31,7 +37,8 @@ class NewDelivery(msgspec.Struct, frozen=True, kw_only=True):
 class Due(msgspec.Struct, frozen=True):
     """A claimed delivery; `sealed_as` is the id that its secret headers were sealed under.
 
-    `endpoint_id` is the execution webhook that it is for, or empty, and `hook_secret` what signs it, sealed.
+    `endpoint_id` is the execution webhook that it is for, or empty, and `hook_secret` what signs it, sealed. One that
+    `is_late` is to be given up.
     """
 
     org_id: str
@@ -46,6 +53,7 @@ class Due(msgspec.Struct, frozen=True):
     sealed_as: str
     endpoint_id: str
     hook_secret: bytes | None
+    is_late: bool
 
 
 class Delivery(msgspec.Struct, frozen=True):
@@ -101,8 +109,9 @@ async def add(db: Db, new: NewDelivery) -> None:
 
 
 async def claim_due(pool: Pool, limit: int, hold_s: float) -> list[Due]:
-    """Take deliveries that are due, for so long; no other claims them meanwhile."""
-    return [Due(*row.values()) for row in await pool.fetch(_SQL["claim_due"], limit, float(hold_s))]
+    """Take deliveries that are due, in turn between organizations, for so long; no other claims them meanwhile."""
+    rows = await pool.fetch(_SQL["claim_due"], limit, float(hold_s), EACH, LATE_S)
+    return [Due(*row.values()) for row in rows]
 
 
 async def finish(db: Db, due: Due, attempt: Attempt) -> None:

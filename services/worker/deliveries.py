@@ -1,7 +1,8 @@
 """The delivery role: sends webhooks that are due, through the guard, signed, and notes how each attempt went.
 
-Any worker may send any delivery; a claim keeps others away while one does. Redirects are not followed: the signature
-and the headers are for the address that the user gave.
+Any worker may send any delivery; a claim keeps others away while one does. Organizations take turns, so that an address
+that never answers holds up its own organization only. Redirects are not followed: the signature and the headers are for
+the address that the user gave.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ from b3os.store.pool import Pool
 
 log = logging.getLogger("b3os.deliveries")
 
-CONCURRENCY = 20
+CONCURRENCY = 50
 #: Deliveries of this worker go out at once; those of others, and retries, are found this often.
 POLL_S = 1.0
 #: The first retry; each later one waits four times as long.
@@ -34,6 +35,7 @@ TIMEOUT_S = 15.0
 #: A claim outlives the attempt and the note of it.
 HOLD_S = 2 * TIMEOUT_S
 BODY_BYTES, HEADERS_KEPT = 8192, 50
+LATE = "given up: it could not be sent within a day of being due"
 FAILURES = (OSError, PostgresError, InterfaceError, B3osError)
 
 
@@ -81,8 +83,7 @@ class Deliverer:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._sending.discard(task)
-        if len(self._sending) == CONCURRENCY - 1:
-            self._due.set()  # what did not fit may begin
+        self._due.set()  # what did not fit, here or beside others of its organization, may begin
 
     async def _deliver(self, due: deliveries.Due) -> None:
         try:
@@ -95,6 +96,8 @@ class Deliverer:
         metrics.DELIVERIES.labels(attempt.status).inc()
 
     async def _attempt(self, due: deliveries.Due) -> deliveries.Attempt:
+        if due.is_late:
+            return deliveries.Attempt(is_success=False, error_message=LATE)
         headers = await self._headers(due)
         began = time.monotonic()
         try:

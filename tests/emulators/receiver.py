@@ -18,7 +18,7 @@ class Received(msgspec.Struct, frozen=True):
 
 
 class Receiver(Served):
-    """Answers 200, or the next of `answers`: a status, "drop" (closes the connection) or "large"."""
+    """Answers 200, or the next of `answers`: a status, "drop" (closes the connection), "large" or "silent" (never)."""
 
     def __init__(self) -> None:
         self.received: list[Received] = []
@@ -46,6 +46,8 @@ class Receiver(Served):
         if answer == "drop":
             assert request.transport is not None
             request.transport.abort()
+        if answer == "silent":
+            await asyncio.Event().wait()
         if answer == "large":
             return web.Response(body=b"y" * 1_000_000)
         status = answer if isinstance(answer, int) else 200

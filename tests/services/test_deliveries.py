@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -181,12 +182,82 @@ async def test_deliveries_of_others_do_not_exist(sending: Sending) -> None:
     assert (len(secrets), len(both)) == (1, 2)
 
 
-async def test_a_claim_keeps_others_away_until_it_lapses(pool: Pool) -> None:
+async def add(pool: Pool, delivery_id: str, org: str = "org_a") -> None:
     new = deliveries.NewDelivery(
-        org_id="org_a", id="whd_1", workflow_id="", run_id="", node_id="", url="https://x", method="POST", headers={},
+        org_id=org, id=delivery_id, workflow_id="", run_id="", node_id="", url="https://x", method="POST", headers={},
         secret_headers=None, body=b"", max_retries=0,
     )  # fmt: skip
     await deliveries.add(pool, new)
+
+
+async def add_many(pool: Pool, org: str, count: int) -> None:
+    await pool.execute(
+        "insert into webhook_deliveries (org_id, id, url, max_retries) "
+        "select $1, 'whd_m' || n, 'https://x', 0 from generate_series(1, $2::int) n",
+        *(org, count),
+    )
+    await pool.execute("analyze webhook_deliveries")
+
+
+async def pages_read(pool: Pool, name: str, *arguments: Any) -> int:
+    """How many pages of the database a statement touches."""
+    rows = await pool.fetch(f"explain (analyze, buffers, costs off, timing off) {deliveries._SQL[name]}", *arguments)
+    total = next(row[0] for row in rows if "Buffers:" in row[0])
+    return sum(int(count) for count in re.findall(r"(?:hit|read)=(\d+)", total))
+
+
+async def test_an_address_that_never_answers_holds_up_its_own_organization_only(sending: Sending) -> None:
+    sending.receiver.answers.extend(["silent"] * deliveries.EACH)
+    held = [await sending.send(f"/dead/{n}") for n in range(2 * role.CONCURRENCY)]
+    await sending.receiver.until(deliveries.EACH)
+    sending.receiver.answers.clear()
+    async with asyncio.timeout(role.TIMEOUT_S / 2):
+        assert (await sending.ended(await sending.send("/live", org="org_b"), "org_b")).status == "success"
+    assert [got.path for got in sending.receiver.received][deliveries.EACH :] == ["/live"]
+    assert (await deliveries.get_delivery(sending.pool, "org_a", held[-1])).status == "pending"
+
+
+async def test_of_an_organization_a_bounded_number_is_in_flight_and_others_take_turns(pool: Pool) -> None:
+    await add_many(pool, "org_a", 100)
+    await add(pool, "whd_late", "org_b")
+    first = await deliveries.claim_due(pool, 2, 60)
+    assert sorted(due.org_id for due in first) == ["org_a", "org_b"], "who came first does not take all"
+    claims = await asyncio.gather(*(deliveries.claim_due(pool, 20, 60) for _ in range(4)))
+    held = [due for claim in claims for due in claim]
+    assert len(held) == len({due.id for due in held}) == deliveries.EACH - 1
+    assert await deliveries.claim_due(pool, 20, 60) == []
+    for due in held[:2]:
+        await deliveries.finish(pool, due, deliveries.Attempt(is_success=True))
+    assert len(await deliveries.claim_due(pool, 20, 60)) == 2, "what has ended makes room"
+
+
+async def test_a_claim_reads_as_little_when_much_waits(pool: Pool) -> None:
+    arguments = ("claim_due", 50, 60.0, deliveries.EACH, deliveries.LATE_S)
+    await add_many(pool, "org_b", 100)
+    few = await pages_read(pool, *arguments)
+    await add_many(pool, "org_a", 20_000)
+    assert await pages_read(pool, *arguments) < 3 * few
+    await pool.execute("update webhook_deliveries set next_retry_at = now() + interval '1 h', claimed_until = null")
+    await pool.execute("vacuum analyze webhook_deliveries")
+    assert await pages_read(pool, *arguments) < few, "nothing is due"
+
+
+async def test_what_waited_too_long_is_given_up_unsent(sending: Sending) -> None:
+    await sending.pool.execute(
+        "insert into webhook_deliveries (org_id, id, url, max_retries, next_retry_at) "
+        "select 'org_a', 'whd_' || hours, $1, 3, now() - make_interval(hours => hours) from unnest($2::int[]) hours",
+        *(f"http://{sending.receiver.host}/hook", [23, 25]),
+    )
+    row = await sending.ended("whd_25")
+    assert (row.status, row.error_message, row.next_retry_at) == ("failure", role.LATE, None)
+    assert (await sending.ended("whd_23")).status == "success"
+    assert [got.headers["x-b3os-delivery"] for got in sending.receiver.received] == ["whd_23"]
+    await deliveries.retry_delivery(sending.pool, "org_a", "whd_25")
+    assert (await sending.ended("whd_25")).status == "success", "it may be asked for again"
+
+
+async def test_a_claim_keeps_others_away_until_it_lapses(pool: Pool) -> None:
+    await add(pool, "whd_1")
     claims = await asyncio.gather(*(deliveries.claim_due(pool, 5, 60) for _ in range(4)))
     assert [due.id for claim in claims for due in claim] == ["whd_1"]
     await pool.execute("update webhook_deliveries set claimed_until = now() - interval '1 s'")

@@ -4,18 +4,38 @@ insert into webhook_deliveries (org_id, id, workflow_id, run_id, node_id, url, m
     max_retries)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict do nothing;
 -- name: claim_due
--- Whoever claims has until claimed_until to say how it went; after a crash another sends it again.
+-- Whoever claims has until claimed_until to say how it went; after a crash another sends it again. Of each organization
+-- only the $3 that are due longest may be claimed, those that are in flight among them; who has least in flight is first.
+-- The organizations are found by leaping from one to the next in the index, however much waits for each.
+with recursive orgs as (
+    (select org_id from webhook_deliveries where status in ('pending', 'retrying')
+        order by org_id, next_retry_at limit 1)
+    union all
+    select (select d.org_id from webhook_deliveries d
+        where d.status in ('pending', 'retrying') and d.org_id > o.org_id order by d.org_id, d.next_retry_at limit 1)
+    from orgs o where o.org_id is not null
+), due as materialized (
+    select d.org_id, d.id, d.place from orgs o cross join lateral (
+        select w.org_id, w.id, w.claimed_until, row_number() over (order by w.next_retry_at, w.id) as place from (
+            select org_id, id, claimed_until, next_retry_at from webhook_deliveries
+            where org_id = o.org_id and status in ('pending', 'retrying') and next_retry_at <= now()
+            order by next_retry_at, id limit $3
+        ) w
+    ) d
+    where d.claimed_until is null or d.claimed_until <= now()
+    order by d.place limit 4 * $1 -- more than are wanted, as others may be claiming the first
+), free as materialized (
+    select d.org_id, d.id from due join webhook_deliveries d using (org_id, id)
+    where d.status in ('pending', 'retrying') and (d.claimed_until is null or d.claimed_until <= now())
+    order by due.place limit $1 for update of d skip locked
+)
 update webhook_deliveries d set claimed_until = now() + make_interval(secs => $2)
-from (
-    select org_id, id from webhook_deliveries
-    where status in ('pending', 'retrying') and next_retry_at <= now()
-      and (claimed_until is null or claimed_until <= now())
-    order by next_retry_at limit $1 for update skip locked
-) f
+from free f
 where d.org_id = f.org_id and d.id = f.id
 returning d.org_id, d.id, d.url, d.method, d.headers, d.secret_headers, d.body, d.retry_count, d.max_retries,
     coalesce(d.replay_of, d.id) as sealed_as, d.endpoint_id,
-    (select h.secret from execution_webhooks h where h.org_id = d.org_id and h.id = d.endpoint_id) as hook_secret;
+    (select h.secret from execution_webhooks h where h.org_id = d.org_id and h.id = d.endpoint_id) as hook_secret,
+    d.next_retry_at < now() - make_interval(secs => $4) as is_late;
 -- name: finish
 update webhook_deliveries set status = $3, retry_count = $4, next_retry_at = now() + make_interval(secs => $5::float8),
     claimed_until = null, response_status = $6, response_headers = $7, response_body = $8, error_message = $9,
