@@ -38,7 +38,8 @@ class Due(msgspec.Struct, frozen=True):
     """A claimed delivery; `sealed_as` is the id that its secret headers were sealed under.
 
     `endpoint_id` is the execution webhook that it is for, or empty, and `hook_secret` what signs it, sealed. One that
-    `is_late` is to be given up.
+    `is_late`, or whose webhook `is_disabled`, is to be given up: a commit that does not see yet that its webhook is
+    disabled still stores one.
     """
 
     org_id: str
@@ -53,6 +54,7 @@ class Due(msgspec.Struct, frozen=True):
     sealed_as: str
     endpoint_id: str
     hook_secret: bytes | None
+    is_disabled: bool
     is_late: bool
 
 
@@ -151,7 +153,7 @@ async def list_deliveries(
 async def replay_delivery(db: Db, org_id: str, delivery_id: str, new_id: str) -> Delivery:
     """Send again what an old delivery sent, as a new one, whatever became of the old."""
     if await db.fetchval(_SQL["replay"], org_id, delivery_id, new_id) is None:
-        raise NotFound(f"delivery {delivery_id[:100]} was not found: check the id")
+        raise _disabled(await get_delivery(db, org_id, delivery_id))
     return await get_delivery(db, org_id, new_id)
 
 
@@ -159,8 +161,14 @@ async def retry_delivery(db: Db, org_id: str, delivery_id: str) -> Delivery:
     """Make a failed delivery due again, with all its retries."""
     if await db.fetchval(_SQL["retry"], org_id, delivery_id) is None:
         found = await get_delivery(db, org_id, delivery_id)
+        if found.status == "failure":
+            raise _disabled(found)
         raise BadInput(f"delivery {found.id} is {found.status}: only a failed one is retried; replay it", code=400372)
     return await get_delivery(db, org_id, delivery_id)
+
+
+def _disabled(found: Delivery) -> BadInput:
+    return BadInput(f"execution webhook {found.endpoint_id} is disabled: enable it first", code=400378)
 
 
 async def remove_deliveries(db: Db, before: date, limit: int) -> int:

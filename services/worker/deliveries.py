@@ -35,6 +35,7 @@ TIMEOUT_S = 15.0
 #: A claim outlives the attempt and the note of it.
 HOLD_S = 2 * TIMEOUT_S
 BODY_BYTES, HEADERS_KEPT = 8192, 50
+DISABLED = "the execution webhook was disabled"
 LATE = "given up: it could not be sent within a day of being due"
 FAILURES = (OSError, PostgresError, InterfaceError, B3osError)
 
@@ -96,8 +97,8 @@ class Deliverer:
         metrics.DELIVERIES.labels(attempt.status).inc()
 
     async def _attempt(self, due: deliveries.Due) -> deliveries.Attempt:
-        if due.is_late:
-            return deliveries.Attempt(is_success=False, error_message=LATE)
+        if due.is_disabled or due.is_late:
+            return deliveries.Attempt(is_success=False, error_message=DISABLED if due.is_disabled else LATE)
         headers = await self._headers(due)
         began = time.monotonic()
         try:

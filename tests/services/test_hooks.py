@@ -149,6 +149,50 @@ async def test_a_disabled_webhook_is_told_nothing_and_what_waited_fails(place: P
     assert [run for _, _, run in await place.told()] == ["run_1", "run_3"]
 
 
+async def test_nothing_of_a_disabled_webhook_is_sent_again(place: Place) -> None:
+    await place.hook("all")
+    for status in ("success", "failure"):
+        await place.end(await place.start(), status)
+    due = (await deliveries.claim_due(place.pool, 1, 60))[0]
+    await deliveries.finish(place.pool, due, deliveries.Attempt(is_success=True))
+    async with as_org(place.pool, "org_a") as db:
+        await hooks.disable_hook(db, "org_a", "all")
+        rows = await deliveries.list_deliveries(db, "org_a", is_of_hooks=True)
+        failed = next(row for row in rows if row.id != due.id)
+        assert failed.status == "failure"
+        for act in (
+            deliveries.retry_delivery(db, "org_a", failed.id),
+            deliveries.replay_delivery(db, "org_a", failed.id, "whd_2"),
+            deliveries.replay_delivery(db, "org_a", due.id, "whd_3"),
+        ):
+            with pytest.raises(BadInput, match="disabled: enable it first") as caught:
+                await act
+            assert caught.value.code == 400378
+        with pytest.raises(BadInput, match="only a failed one"):
+            await deliveries.retry_delivery(db, "org_a", due.id)
+        await hooks.enable_hook(db, "org_a", "all")
+        await deliveries.replay_delivery(db, "org_a", due.id, "whd_3")
+        await deliveries.retry_delivery(db, "org_a", failed.id)
+    assert {one.id for one in await deliveries.claim_due(place.pool, 5, 60)} == {"whd_3", failed.id}
+
+
+async def test_what_is_stored_while_its_webhook_is_disabled_is_not_sent(place: Place, tmp_path: Path) -> None:
+    receiver = await Receiver().start()
+    await place.hook("mine", url=f"http://{receiver.host}/told")
+    run = await place.start()
+    async with place.pool.acquire() as slow, slow.transaction():
+        await run_reads.cancel_run(slow, "org_a", run.id)
+        async with as_org(place.pool, "org_a") as db:
+            await hooks.disable_hook(db, "org_a", "mine")  # does not see what is not committed
+    [told] = await deliveries.list_deliveries(place.pool, "org_a", is_of_hooks=True)
+    assert told.status == "pending"
+    async with role_of(place.pool, receiver, receiver.host, tmp_path) as sending:
+        row = await sending.ended(told.id)
+    assert (row.status, row.retry_count, row.error_message) == ("failure", 0, "the execution webhook was disabled")
+    assert receiver.received == []
+    await receiver.stop()
+
+
 async def test_what_others_registered_is_not_there(place: Place) -> None:
     await place.hook("theirs", org="org_b")
     async with as_org(place.pool, "org_a") as db:

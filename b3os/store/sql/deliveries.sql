@@ -35,6 +35,8 @@ where d.org_id = f.org_id and d.id = f.id
 returning d.org_id, d.id, d.url, d.method, d.headers, d.secret_headers, d.body, d.retry_count, d.max_retries,
     coalesce(d.replay_of, d.id) as sealed_as, d.endpoint_id,
     (select h.secret from execution_webhooks h where h.org_id = d.org_id and h.id = d.endpoint_id) as hook_secret,
+    exists (select 1 from execution_webhooks h where h.org_id = d.org_id and h.id = d.endpoint_id
+        and h.disabled_at is not null) as is_disabled,
     d.next_retry_at < now() - make_interval(secs => $4) as is_late;
 -- name: finish
 update webhook_deliveries set status = $3, retry_count = $4, next_retry_at = now() + make_interval(secs => $5::float8),
@@ -59,11 +61,13 @@ insert into webhook_deliveries (org_id, id, workflow_id, run_id, node_id, url, m
     max_retries, endpoint_id, event_type, replay_of)
 select org_id, $3, workflow_id, run_id, node_id, url, method, headers, secret_headers, body, max_retries,
     endpoint_id, event_type, coalesce(replay_of, id)
-from webhook_deliveries where org_id = $1 and id = $2 returning id;
+from webhook_deliveries d where org_id = $1 and id = $2 and not exists (select 1 from execution_webhooks h
+    where h.org_id = d.org_id and h.id = d.endpoint_id and h.disabled_at is not null) returning id;
 -- name: retry
-update webhook_deliveries set status = 'pending', retry_count = 0, next_retry_at = now(), claimed_until = null,
+update webhook_deliveries d set status = 'pending', retry_count = 0, next_retry_at = now(), claimed_until = null,
     updated_at = now()
-where org_id = $1 and id = $2 and status = 'failure' returning id;
+where org_id = $1 and id = $2 and status = 'failure' and not exists (select 1 from execution_webhooks h
+    where h.org_id = d.org_id and h.id = d.endpoint_id and h.disabled_at is not null) returning id;
 -- name: remove_deliveries
 with gone as (
     delete from webhook_deliveries where (org_id, id) in (
