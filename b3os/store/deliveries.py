@@ -146,7 +146,8 @@ async def list_deliveries(
     offset: int = 0,
 ) -> list[Delivery]:
     """Return the deliveries of send-webhook nodes, or those of execution webhooks, newest first."""
-    rows = await db.fetch(_SQL["list"], org_id, workflow_id, statuses, limit, offset, is_of_hooks, endpoint_id)
+    log = _SQL["list_of_hooks" if is_of_hooks else "list_of_nodes"]
+    rows = await db.fetch(log, org_id, workflow_id, statuses, limit, offset, endpoint_id)
     return [Delivery(*row.values()) for row in rows]
 
 

@@ -242,6 +242,17 @@ async def test_a_claim_reads_as_little_when_much_waits(pool: Pool) -> None:
     assert await pages_read(pool, *arguments) < few, "nothing is due"
 
 
+async def test_each_log_is_read_without_the_others_rows(pool: Pool) -> None:
+    arguments = ("org_a", None, None, 20, 0, None)
+    await add_many(pool, "org_a", 20_000)
+    assert await pages_read(pool, "list_of_nodes", *arguments) < 100
+    assert await pages_read(pool, "list_of_hooks", *arguments) < 100
+    await pool.execute("update webhook_deliveries set endpoint_id = 'hook_1'")
+    await pool.execute("vacuum analyze webhook_deliveries")
+    assert await pages_read(pool, "list_of_nodes", *arguments) < 100
+    assert await pages_read(pool, "list_of_hooks", *arguments) < 100
+
+
 async def test_what_waited_too_long_is_given_up_unsent(sending: Sending) -> None:
     await sending.pool.execute(
         "insert into webhook_deliveries (org_id, id, url, max_retries, next_retry_at) "

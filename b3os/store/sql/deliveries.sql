@@ -48,13 +48,22 @@ select org_id, id, workflow_id, run_id, node_id, url, method, headers, body, sta
     next_retry_at, response_status, response_headers, response_body, error_message, duration_ms, replay_of, created_at,
     updated_at, endpoint_id, event_type
 from webhook_deliveries where org_id = $1 and id = $2;
--- name: list
+-- name: list_of_nodes
+-- Each log is read by an index of its own: beside the other's, one may have few rows.
 select org_id, id, workflow_id, run_id, node_id, url, method, headers, body, status, retry_count, max_retries,
     next_retry_at, response_status, response_headers, response_body, error_message, duration_ms, replay_of, created_at,
     updated_at, endpoint_id, event_type
 from webhook_deliveries
-where org_id = $1 and ($2::text is null or workflow_id = $2) and ($3::text[] is null or status = any($3))
-    and (endpoint_id <> '') = $6 and ($7::text is null or endpoint_id = $7)
+where org_id = $1 and endpoint_id = '' and ($2::text is null or workflow_id = $2)
+    and ($3::text[] is null or status = any($3)) and ($6::text is null or endpoint_id = $6)
+order by created_at desc, id limit $4 offset $5;
+-- name: list_of_hooks
+select org_id, id, workflow_id, run_id, node_id, url, method, headers, body, status, retry_count, max_retries,
+    next_retry_at, response_status, response_headers, response_body, error_message, duration_ms, replay_of, created_at,
+    updated_at, endpoint_id, event_type
+from webhook_deliveries
+where org_id = $1 and endpoint_id <> '' and ($2::text is null or workflow_id = $2)
+    and ($3::text[] is null or status = any($3)) and ($6::text is null or endpoint_id = $6)
 order by created_at desc, id limit $4 offset $5;
 -- name: replay
 insert into webhook_deliveries (org_id, id, workflow_id, run_id, node_id, url, method, headers, secret_headers, body,
