@@ -125,8 +125,9 @@ class Place:
         self.master = self.start(f"m{len(self.masters)}")
 
     async def publish(self, workflow: str, kind: str, payload: dict[str, Any], *, since_ms: int = 0) -> None:
-        """Publish a trigger, and tell every master."""
-        await make_workflow(self.pool, workflow)
+        """Publish a trigger, again or for the first time, and tell every master."""
+        if workflow not in self.rows:
+            await make_workflow(self.pool, workflow)
         self.rows[workflow] = record(workflow, kind, payload, since_ms=since_ms or time.time_ns() // 10**6)
         for master in self.masters:
             master.table.apply(self.rows[workflow])

@@ -175,6 +175,54 @@ async def test_a_name_that_changes_hands_stays_with_the_wallet_it_named_first(pl
     await place.master.until(place.ran("wf_1", first, last))
 
 
+async def test_a_trade_that_was_passed_over_does_not_run_when_a_later_version_wants_it(place: Place) -> None:
+    service, now = place.service, int(time.time())
+    since_ms, trade = (now - 5000) * 1000, "polymarket-market-trade"
+    for slug in ("rain", "snow"):
+        await service.market(slug)
+    await service.trade("rain", size=100, at_s=now - 4000)
+    await place.publish("wf_1", trade, {"marketId": "rain", "minSize": 500}, since_ms=since_ms)
+    await place.publish("wf_2", trade, {"marketId": "snow"})
+    large = (await service.trade("rain", size=600))["transactionHash"]
+    await place.master.until(place.ran("wf_1", large))
+    service.fault("fail", path="/markets/slug/rain", times=2)
+    await place.publish("wf_1", trade, {"marketId": "rain", "minSize": 50}, since_ms=since_ms)
+    other = (await service.trade("snow"))["transactionHash"]  # the places of all are stored with it
+    await place.master.until(place.ran("wf_2", other))
+    small = (await service.trade("rain", size=70))["transactionHash"]
+    await place.master.until(place.ran("wf_1", large, small))
+    await place.master.for_s(100)
+    assert await place.ran("wf_1", large, small)()
+
+
+async def test_a_name_that_changes_hands_stays_through_a_new_version(place: Place) -> None:
+    service, since_ms = place.service, int(time.time() - 600) * 1000
+    await service.market("rain")
+    service.user("ada")
+    await place.publish("wf_1", "polymarket-user-bet", {"user": "ada"}, since_ms=since_ms)
+    first = (await service.trade("rain", "ada"))["transactionHash"]
+    await place.master.until(place.ran("wf_1", first))
+    service.profiles = []
+    service.user("ada", wallet=wallet_of("thief"))
+    await place.publish("wf_1", "polymarket-user-bet", {"user": "ada", "minSize": 1}, since_ms=since_ms)
+    await place.master.for_s(5)
+    await service.trade("rain", "thief")
+    last = (await service.trade("rain", "ada"))["transactionHash"]
+    await place.master.until(place.ran("wf_1", first, last))
+
+
+async def test_a_version_that_turns_to_another_market_hears_no_more_of_the_one_before(place: Place) -> None:
+    service, trade = place.service, "polymarket-market-trade"
+    await service.market("rain")
+    for workflow in ("wf_1", "wf_2"):
+        await place.publish(workflow, trade, {"marketId": "rain"})
+    await place.master.until_seen(lambda: service.subscribed() == service.tokens("rain"))
+    await place.publish("wf_1", trade, {"marketId": "nobody-knows-it"})
+    row = await service.trade("rain")
+    await place.master.until(place.ran("wf_2", row["transactionHash"]))
+    assert await place.results("wf_1") == []
+
+
 async def test_nothing_from_before_a_trigger_fires_it(place: Place) -> None:
     service, now = place.service, int(time.time())
     await service.market("rain", at_s=now - 100)

@@ -46,9 +46,8 @@ class Polymarket:
         )  # fmt: skip
 
     def put(self, slot: int, row: TriggerRow) -> None:
-        """Add or replace a trigger; raises BadInput."""
+        """Add a trigger, or replace one of its type: the table drops one of another. Raises BadInput."""
         watch = parse_polymarket_watch(row.type, row.payload)
-        self.drop(slot)
         if isinstance(watch, MarketWatch):
             self.markets.put(slot, watch)
         else:

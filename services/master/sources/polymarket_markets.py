@@ -82,7 +82,7 @@ class MarketSource:
         return bool(self._watched())
 
     def put(self, slot: int, watch: MarketWatch) -> None:
-        """Add a trigger."""
+        """Add or replace a trigger."""
         self._watches[watch.type][slot] = watch
         if watch.ref:
             self._unknown[watch.ref] = float("-inf")

@@ -103,7 +103,11 @@ class TradeSource:
         return bool(self._watched.watches)
 
     def put(self, slot: int, watch: TradeWatch) -> None:
-        """Add a trigger."""
+        """Add or replace a trigger; where it names the same as before, name and place are kept."""
+        before = self._watched.watches.get(slot)
+        if before is not None and before.ref != watch.ref:
+            self.drop(slot)
+            self._table.index.drop(slot)
         key = self._watched.add(slot, watch)
         self._standings.setdefault(watch.ref, Standing(self._pool)).forget()
         if key is not None:

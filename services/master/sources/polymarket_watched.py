@@ -103,7 +103,7 @@ class Watched:
         self._batches: list[Batch] = []
 
     def add(self, slot: int, watch: TradeWatch) -> str | None:
-        """Let a trigger watch a name; returns the key that the name stands for, if that is known."""
+        """Let a trigger watch a name, again or for the first time; returns the key that it stands for, if known."""
         self.watches[slot] = watch
         if watch.ref not in self._refs:
             self._unknown[watch.ref] = float("-inf")
