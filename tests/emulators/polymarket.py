@@ -229,10 +229,10 @@ class Polymarket(Served):
 
     # -- misbehaviour
 
-    def fault(self, kind: str, *, path: str = "", times: int = 1, **more: Any) -> None:
-        """Fail the next calls of a path (any, if empty) in a way of FAULTS."""
+    def fault(self, kind: str, *, path: str = "", about: str = "", times: int = 1, **more: Any) -> None:
+        """Fail the next calls of a path (any, if empty) whose query has this text, in a way of FAULTS."""
         assert kind in FAULTS
-        self._faults.append({"kind": kind, "path": path, "times": times, **more})
+        self._faults.append({"kind": kind, "path": path, "about": about, "times": times, **more})
 
     async def send(self, text: str) -> None:
         """Send any text to every client."""
@@ -346,7 +346,8 @@ class Polymarket(Served):
 
     def _broken(self, path: str, request: web.Request) -> web.Response | None:
         for fault in self._faults:
-            if fault["times"] > 0 and path.startswith(fault["path"]):
+            is_meant = path.startswith(fault["path"]) and fault["about"] in request.query_string
+            if fault["times"] > 0 and is_meant:
                 fault["times"] -= 1
                 return _failing(fault, request)
         return None

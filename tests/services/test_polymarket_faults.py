@@ -125,6 +125,18 @@ async def test_a_call_that_fails_is_made_again(place: Place, kind: str) -> None:
     await place.master.until(place.ran("wf_1", row["transactionHash"]))
 
 
+async def test_a_market_that_is_never_answered_holds_up_no_other(place: Place) -> None:
+    service = place.service
+    bad = await service.market("bad")
+    await place.publish("wf_2", TRADE, {"marketId": "bad"})
+    await place.master.until_seen(lambda: service.subscribed() == service.tokens("rain", "bad"))
+    service.fault("fail", path="/trades", about=bad, times=10**6)
+    for _ in range(2):
+        row = await service.trade("rain")
+        await place.master.for_s(20)
+        assert row["transactionHash"] in str(await place.results("wf_1"))
+
+
 async def test_a_limit_is_kept_for_as_long_as_it_says(place: Place) -> None:
     service, master = place.service, place.master
     service.fault("limit", path="/trades", retry_after=30)

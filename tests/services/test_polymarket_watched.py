@@ -102,6 +102,23 @@ def test_a_batch_that_went_too_deep_is_read_one_by_one_from_where_it_was() -> No
     assert names_in(read(found, POLL_S)) == ["a", "b"]
 
 
+def test_a_batch_that_is_not_answered_twice_is_read_one_by_one_until_each_is() -> None:
+    found = watched("a", "b", "c")
+    for now in (0.0, 2.0):
+        batch = found.next(now, 0, lambda _: NOW_S - 60)
+        assert sorted(names_in(batch)) == ["a", "b", "c"]
+        assert batch is not None
+        found.goes_on(batch, batch.walk, now)
+        found.put_back(batch, now + 2)
+    failing = found.next(4.0, 0, lambda _: NOW_S - 60)
+    assert names_in(failing) == ["a"]
+    assert failing is not None
+    found.put_back(failing, 6.0)
+    assert [names_in(read(found, 4.0)) for _ in range(2)] == [["b"], ["c"]]
+    assert sorted(names_in(read(found, 4.0 + POLL_S))) == ["a"], "it has waited longest"
+    assert sorted(names_in(read(found, 4.0 + POLL_S))) == ["b", "c"]
+
+
 def test_what_nobody_watches_any_more_is_gone() -> None:
     found = watched("a", "b")
     found.remove(0)

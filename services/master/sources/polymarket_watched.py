@@ -24,6 +24,8 @@ LATE_S = 300
 SWEEP_S = 60.0
 #: What is read together was read up to about the same time: else one would be read deep for another's sake.
 SPREAD_S = 600
+#: Who was not answered so often together with others is read alone: one answer that never comes holds up its own only.
+TOGETHER = 2
 #: Mostly the first page is enough.
 TRADES = Limits(page=100, further=500, largest=10_000, deepest=10_000, has_window=True)
 
@@ -39,8 +41,10 @@ class Track:
         self.newest: int | None = None
         self.due_at = self.sweep_at = self.read_at = float("-inf")
         self.is_busy = False
-        #: Together with others, its list went deeper than the service shows.
+        #: Together with others, its list went deeper than the service shows, or was not answered.
         self.is_alone = False
+        #: How often it was not answered since it was read.
+        self.failures = 0
         #: Transactions that a socket told of: its time in seconds of 1970, and until when they are looked for.
         self.awaited: dict[str, tuple[int, float]] = {}
         #: What was admitted lately, by trade and trigger, and the time of the trade.
@@ -66,7 +70,7 @@ class Track:
 
     def took(self, newest: int, seen: Collection[str], now: float, *, is_sweep: bool) -> None:
         """Go on after all its trades up to a time were admitted; `seen` are the transactions that were listed."""
-        self.newest, self.read_at, self.is_busy, self.is_alone = newest, now, False, False
+        self.newest, self.read_at, self.is_busy, self.is_alone, self.failures = newest, now, False, False, 0
         self.awaited = {tx: one for tx, one in self.awaited.items() if tx and tx not in seen and one[1] > now}
         self.due_at = now + (RECHECK_S if self.awaited else POLL_S)
         if is_sweep:
@@ -224,7 +228,9 @@ class Watched:
         """Try a page later that failed; others go first."""
         batch.due_at = until
         for track in batch.tracks:
-            track.due_at = until
+            track.due_at, track.failures = until, track.failures + 1
+        if len(batch.tracks) > 1 and max(one.failures for one in batch.tracks) >= TOGETHER:
+            self.parted(batch, until)
 
     def due_at(self) -> float:
         """When the next page is to be read."""
