@@ -277,6 +277,40 @@ async def test_a_market_that_gamma_lists_long_after_it_was_told_of_runs(place: P
     await place.master.until(has_run)
 
 
+async def test_a_look_for_markets_that_always_fails_holds_up_no_list(place: Place) -> None:
+    service = place.service
+    await place.publish("new", "polymarket-new-market", {})
+    await place.publish("closed", "polymarket-market-close", {"marketId": "rain"})
+    await place.master.until_seen(lambda: any(client.has_news for client in service.clients))
+    await place.master.for_s(5)
+    service.fault("fail", path="/markets", about="condition_ids", times=10**6)
+    for number in range(3):
+        await service.market(f"m{number}", is_listed=False)
+    await service.market("hail", is_told=False)
+    await service.settle("rain", is_told=False)
+
+    async def have_run() -> bool:
+        return [len(await place.results(name)) for name in ("new", "closed")] == [1, 1]
+
+    began = place.master.clock
+    await place.master.until(have_run)
+    assert place.master.clock - began < 60
+    assert place.master.family.markets.report()[1]["awaited"] == 3
+
+
+async def test_lists_are_read_though_no_market_is_found_to_subscribe_to(place: Place) -> None:
+    place.service.fault("fail", path="/markets", about="limit=1&", times=10**6)
+    await place.publish("new", "polymarket-new-market", {})
+    await place.service.market("hail")
+
+    async def has_run() -> bool:
+        return len(await place.results("new")) == 1
+
+    began = place.master.clock
+    await place.master.until(has_run)
+    assert place.master.clock - began < 60
+
+
 async def test_markets_that_no_socket_told_of_run_page_by_page(place: Place) -> None:
     service = place.service
     await place.publish("new", "polymarket-new-market", {})

@@ -1,5 +1,7 @@
 """Lists of Polymarket's markets: how far each is read, when it is due, which markets are looked for. No I/O."""
 
+from collections.abc import Collection, Container
+
 from b3os.detect.polymarket import MARKET_CLOSE, NEW_MARKET, MarketWatch
 from b3os.detect.polymarket_place import Limits, Walk
 from b3os.store.triggers import Name
@@ -44,6 +46,18 @@ class Listing:
         """Hear of a market: it is looked for until it is listed."""
         if self.watches and len(self.awaited) < AWAITED:
             self.awaited.setdefault(condition, (told_ms, now + AWAIT_S))
+
+    @property
+    def ask_at(self) -> float:
+        """When to look for markets that a socket told of."""
+        return self.asked_at + RECHECK_S if self.awaited else float("inf")
+
+    def looked_for(self, conditions: Collection[str], known: Container[str] = ()) -> None:
+        """Note that markets were looked for: those that are not known go behind the others, as long as time is left."""
+        for condition in conditions:
+            told, until = self.awaited.pop(condition)
+            if condition not in known and until > self.asked_at:
+                self.awaited[condition] = told, until
 
     def next_walk(self, newest: int, now: float) -> Walk:
         """Return the way under way, or the next one."""

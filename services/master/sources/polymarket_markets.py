@@ -156,7 +156,7 @@ class MarketSource:
     def _pause(self) -> float:
         """Return how long nothing is due or allowed."""
         waits = [self._anchored_at + ANCHOR_S, *self._unknown.values(), *(one.due_at for one in self._watched())]
-        waits += [one.asked_at + RECHECK_S for one in self._watched() if one.awaited]
+        waits += [one.ask_at for one in self._watched()]
         due_s = min(waits, default=float("inf")) - self._monotonic()
         return max(0.001, min(self._wait_s, max(due_s, self._api.gamma.wait_s)))
 
@@ -169,20 +169,20 @@ class MarketSource:
                 metrics.POLYMARKET_REFUSED.labels("message").inc()
 
     async def _call(self, epoch: int) -> None:
-        """Look for markets that a socket told of, or read a page of what has waited longest."""
+        """Look for markets that a socket told of, or read a page: what has waited longest, whichever of them fails."""
         now = self._monotonic()
         if now - self._anchored_at > ANCHOR_S:
+            self._anchored_at = now + RETRY_ANCHOR_S - ANCHOR_S
             found = await self._markets([*self._listings["new"].fields, ("limit", "1")])
             self._anchor = {token for one in found if one is not None for token in one.tokens}
-            self._anchored_at = now if self._anchor else now + RETRY_ANCHOR_S - ANCHOR_S
+            if self._anchor:
+                self._anchored_at = now
             return
-        asked = [one for one in self._watched() if one.awaited and now >= one.asked_at + RECHECK_S]
-        if asked:
-            await self._ask(min(asked, key=lambda one: one.asked_at), epoch)
-            return
-        due = [one for one in self._watched() if one.due_at <= now]
+        due = [(one.ask_at, self._ask, one) for one in self._watched() if one.ask_at <= now]
+        due += [(one.due_at, self._page, one) for one in self._watched() if one.due_at <= now]
         if due:
-            await self._page(min(due, key=lambda one: one.due_at), epoch)
+            _, call, listing = min(due, key=lambda one: one[0])
+            await call(listing, epoch)
             return
         unknown = [ref for ref, at in self._unknown.items() if at <= now]
         if unknown:
@@ -204,15 +204,16 @@ class MarketSource:
         listing.asked_at = self._monotonic()
         conditions = list(listing.awaited)[:ASKED]
         fields = [("condition_ids", one) for one in conditions]
-        found = await self._markets([*fields, ("closed", listing.closed), ("limit", str(ASKED))])
+        try:
+            found = await self._markets([*fields, ("closed", listing.closed), ("limit", str(ASKED))])
+        except Unreadable:
+            listing.looked_for(conditions)
+            raise
         known = {one.condition: one for one in found if one is not None and one.is_news(listing.kind)}
         listed = [known[one] for one in conditions if one in known]
         times = {one: listing.awaited[one][0] for one in conditions}
         await self._admit(listing, [(one, max(times[one.condition], one.at_ms(listing.kind))) for one in listed], epoch)
-        for condition in conditions:
-            told, until = listing.awaited.pop(condition)
-            if condition not in known and until > listing.asked_at:
-                listing.awaited[condition] = told, until  # behind the others
+        listing.looked_for(conditions, known)
 
     async def _page(self, listing: Listing, epoch: int) -> None:
         now = self._monotonic()
