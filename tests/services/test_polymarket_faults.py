@@ -165,6 +165,21 @@ async def test_a_failing_gamma_holds_up_no_trade_of_a_known_market(place: Place)
     await place.master.until(place.ran("wf_1", row["transactionHash"], row_2["transactionHash"]))
 
 
+async def test_a_second_name_of_a_market_gets_what_was_traded_before_it_was_known(place: Place) -> None:
+    service, now = place.service, int(time.time())
+    first = (await service.trade("rain", at_s=now - 1000))["transactionHash"]
+    await place.master.for_s(70)
+    service.fault("fail", path="/markets", times=2)
+    condition = service.markets["rain"]["conditionId"]
+    await place.publish("wf_2", TRADE, {"marketId": condition}, since_ms=(now - 2000) * 1000)
+    last = (await service.trade("rain"))["transactionHash"]
+    await place.master.until(place.ran("wf_2", first, last))
+    assert await place.ran("wf_1", last)()
+    await place.change_master()
+    await place.master.for_s(100)
+    assert await place.ran("wf_2", first, last)()
+
+
 @pytest.mark.parametrize("how", ["silence", "deafen"])
 async def test_a_socket_that_tells_nothing_is_left_for_a_new_one(place: Place, how: str) -> None:
     getattr(place.service, how)(True)

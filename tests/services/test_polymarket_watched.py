@@ -119,6 +119,19 @@ def test_a_batch_that_is_not_answered_twice_is_read_one_by_one_until_each_is() -
     assert sorted(names_in(read(found, 4.0 + POLL_S))) == ["b", "c"]
 
 
+def test_one_that_is_read_again_from_earlier_is_not_ended_by_a_way_that_began_later() -> None:
+    found = watched("a", "b")
+    batch = found.next(0.0, 0, lambda _: NOW_S - 60)
+    assert batch is not None
+    found.goes_on(batch, batch.walk, 0.0)
+    found.reach_back("key of a", NOW_S - 86_400)
+    again = read(found, 1.0)
+    assert again is not None
+    assert (names_in(again), again.walk.floor) == (["a"], NOW_S - 86_400 - LATE_S)
+    assert names_in(read(found, 1.0)) == ["b"]
+    assert read(found, 1.0) is None
+
+
 def test_what_nobody_watches_any_more_is_gone() -> None:
     found = watched("a", "b")
     found.remove(0)

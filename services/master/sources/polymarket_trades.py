@@ -220,10 +220,21 @@ class TradeSource:
             if standing := self._standings.get(ref):
                 await standing.is_wrong(self._names(ref), refused.message)
             return
-        for slot in self._watched.resolve(ref, key, tokens):
-            self._listen(slot, key)
+        self._resolve(ref, key, tokens)
         if standing := self._standings.get(ref):
             await standing.is_well(self._names(ref))
+
+    def _resolve(self, ref: str, key: str, tokens: tuple[str, ...]) -> None:
+        """Let the triggers of a name listen, also to what was read by another name before this one was known."""
+        track = self._watched.tracks.get(key)
+        heard = set(track.slots) if track is not None else set()
+        slots = self._watched.resolve(ref, key, tokens)
+        for slot in slots:
+            self._listen(slot, key)
+        since_ms = self._table.since_ms(list(slots - heard))
+        place = self._place_of(key) if slots else None
+        if since_ms is not None and place is not None and since_ms // 1000 < place:
+            self._watched.reach_back(key, since_ms // 1000)
 
     async def _read(self, epoch: int) -> None:
         """Read one page of what has waited longest, and admit what it brought."""

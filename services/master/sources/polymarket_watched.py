@@ -218,6 +218,15 @@ class Watched:
         for track in batch.tracks:
             track.took(places[track.key], batch.seen, now, is_sweep=batch.is_sweep)
 
+    def reach_back(self, key: str, at_s: int) -> None:
+        """Read a market or user again from a time on; a way under way, which began later, is left."""
+        track = self.tracks[key]
+        for batch in [one for one in self._batches if track in one.tracks]:
+            self._batches.remove(batch)
+            for one in batch.tracks:
+                one.is_busy = False
+        track.newest, track.due_at = at_s, float("-inf")
+
     def parted(self, batch: Batch, now: float) -> None:
         """Read the tracks of a batch one by one, from where they were."""
         self._batches = [one for one in self._batches if one is not batch]
