@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from b3os.store.triggers import TriggerRow
+from services.master.sources.polymarket_api import UNKNOWN_S
 from services.master.table import Table
 from tests.emulators.polymarket import wallet_of
 from tests.services.polymarket_case import Place, emulated
@@ -139,6 +140,16 @@ async def test_a_market_that_polymarket_does_not_know_is_told_and_taken_back(pla
     row = await service.trade("rain", "ada")
     await place.master.until(place.ran("wf_1", row["transactionHash"]))
     await place.master.until(place.ran("wf_2", row["transactionHash"]))
+
+
+async def test_a_market_that_nobody_asks_for_any_more_is_not_looked_up(place: Place) -> None:
+    await place.publish("wf_1", "polymarket-market-close", {"marketId": "rain"})
+    await place.publish("wf_2", "polymarket-market-close", {})
+    await place.master.until(place.told("wf_1", "has no market rain"))
+    place.retire("wf_1")
+    before = len(place.service.called("/markets/slug/rain"))
+    await place.master.for_s(UNKNOWN_S + 5)
+    assert len(place.service.called("/markets/slug/rain")) == before
 
 
 async def test_a_name_of_two_users_is_told(place: Place) -> None:

@@ -149,9 +149,11 @@ class MarketSource:
 
     def _names(self, ref: str = "") -> list[Name]:
         """Return the triggers of a name, or all."""
+        return [name for slot in self._slots(ref) if (name := self._table.name_of(slot)) is not None]
+
+    def _slots(self, ref: str = "") -> list[int]:
         every = [one for watches in self._watches.values() for one in watches.items()]
-        slots = [slot for slot, watch in every if not ref or watch.ref == ref]
-        return [name for slot in slots if (name := self._table.name_of(slot)) is not None]
+        return [slot for slot, watch in every if not ref or watch.ref == ref]
 
     def _pause(self) -> float:
         """Return how long nothing is due or allowed."""
@@ -190,6 +192,9 @@ class MarketSource:
 
     async def _look_up(self, ref: str) -> None:
         """Find out whether there is such a market, and tell its triggers when there is none."""
+        if not self._slots(ref):  # they are gone
+            del self._unknown[ref]
+            return
         self._unknown[ref] = self._monotonic() + UNKNOWN_S
         try:
             await self._api.market(ref)
