@@ -18,8 +18,10 @@ SETTLE_MS = 120 * 1000
 OLDER_MS = 24 * 3600 * 1000
 #: A place that only knows a later time is stored so often.
 REMEMBER_MS = 600 * 1000
-#: Messages left out that are remembered; the oldest leave first.
-LEFT_OUT = 20
+#: Messages of one transaction.
+BATCH = 50
+#: Messages left out that are remembered; the oldest leave first. After a failure a whole batch is asked for again.
+LEFT_OUT = 2 * BATCH
 
 
 class Recent(msgspec.Struct, frozen=True, array_like=True):

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from b3os import metrics
+from b3os.detect.gmail_place import BATCH
 from b3os.errors import StaleEpoch
 from b3os.queue.broker import Broker
 from b3os.store import connectors, leases
@@ -310,6 +311,16 @@ async def test_a_message_that_is_never_given_is_left_out_and_told(
     place.box.mail("to another master")
     await second.until(place.ran("behind it", "to another master"))
     assert second.errors == []
+
+
+async def test_a_batch_of_messages_that_are_never_given_is_left_out_whole(place: Place) -> None:
+    await place.watch("wf_1")
+    await place.level()
+    for number in range(BATCH):
+        lost = place.box.mail(f"never given {number}")
+        place.pipedream.fault("fail", path=f"/messages/{lost}", times=10**6, status=404)
+    place.box.mail("behind them")
+    await place.master.until(place.ran("behind them"))
 
 
 async def test_no_message_is_left_out_while_the_mailbox_does_not_answer(place: Place) -> None:

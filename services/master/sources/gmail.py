@@ -26,6 +26,7 @@ from b3os.detect.gmail import (
     parse_gmail_watch,
 )
 from b3os.detect.gmail_place import (
+    BATCH,
     OLDER_MS,
     Place,
     Recent,
@@ -61,8 +62,6 @@ IDLE_S = 0.5
 BACKOFF_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 #: Google's clock may be so far behind the one that says when a trigger was published.
 CLOCK_MS = 1000
-#: Messages of one transaction.
-BATCH = 50
 #: So often, with BACKOFF_S between, a message is asked for that the service does not give while the mailbox answers.
 TRIES = 6
 
