@@ -1,12 +1,14 @@
 """Coins that calls inside transactions move, where an upstream of the chain traces blocks.
 
-Upstreams trace in one of three dialects, which is found out by trying. Only calls that were carried out count: one that
-failed takes back what was done inside it. What a transaction moves itself is not told here. A failure is never held
-against an upstream, since what else it serves may be well.
+Upstreams trace in one of three dialects, which is found out by trying. One that refuses all three does not trace; one
+that failed otherwise may, and what it was asked for is missed until it has said. Only calls that were carried out
+count: one that failed takes back what was done inside it. What a transaction moves itself is not told here. A failure
+is never held against an upstream, since what else it serves may be well.
 """
 
 import asyncio
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -31,6 +33,19 @@ WIDTH = 4
 #: How long one that cannot trace, or failed to, is not asked again.
 AGAIN_S, RETRY_S = 3600.0, 5.0
 FAILURES = (RpcError, OSError, TimeoutError, msgspec.DecodeError, ValueError, RecursionError, B3osError)
+#: JSON-RPC's codes for a method that is not there, and for arguments that it does not take.
+UNKNOWN, INVALID = -32601, -32602
+#: In which words nodes and providers say that they do not know a method or a tracer, or do not let one have it.
+_REFUSED = re.compile(
+    r"(method|tracer|module|namespace|(debug|trace)_\w+)\b.*\b(not|isn't|only|disabled|unavailable|unsupported)\b|"
+    r"(unknown|unsupported|invalid|no such) (method|tracer)|is not defined|"
+    r"not (supported|allowed|whitelisted|enabled|implemented)",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+class _Foreign(ValueError):
+    """A tracer's answer that is no tree of calls: the node knows others than the one that was named."""
 
 
 class Move(NamedTuple):
@@ -109,7 +124,7 @@ class Traces:
             limit_s = SETTLE_S if settles else TRACE_S
             for traced in await asyncio.gather(*(self._of(rpc, block, limit_s) for block in part)):
                 if traced is None:
-                    self.is_partial |= any(upstream.tracer for upstream in self._upstreams.all)
+                    self.is_partial |= any(upstream.tracer != "" for upstream in self._upstreams.all)
                 else:
                     found += traced
         return found
@@ -140,20 +155,38 @@ class Traces:
         return None
 
     async def _ask(self, rpc: Rpc, upstream: Upstream, block: Block) -> list[tuple[str, Move]] | None:
-        """Trace a block as an upstream does; None when it does not."""
+        """Trace a block as an upstream does; None when it does not. Raises FAILURES when it cannot say."""
         if upstream.tracer:
             return await _traced(rpc, upstream, upstream.tracer, block)
+        unclear: Exception | None = None
+        has_no_leave = False
         for dialect in DIALECTS:
             try:
                 found = await _traced(rpc, upstream, dialect, block)
             except FAILURES as error:
                 if isinstance(error, TimeoutError) or (isinstance(error, RpcError) and error.cause is Cause.RATE):
                     raise
+                if isinstance(error, RpcError) and error.cause is Cause.QUOTA:
+                    has_no_leave = True
+                elif not _is_refusal(error):
+                    unclear = error
                 continue
             upstream.tracer = dialect
             return found
+        if unclear is not None:
+            raise unclear
+        if has_no_leave:  # a plan without traces refuses them alone, one that is used up refuses everything
+            await rpc.one(upstream, str, "eth_blockNumber")
         upstream.tracer, upstream.traces_at = "", rpc.now() + AGAIN_S
         return None
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Say whether an upstream does not know the dialect; everything else may be a bad moment."""
+    if not isinstance(error, RpcError):
+        return isinstance(error, _Foreign)
+    is_unlike = error.rpc_code == INVALID and error.cause is Cause.OTHER
+    return error.rpc_code == UNKNOWN or is_unlike or _REFUSED.search(error.message) is not None
 
 
 async def _traced(rpc: Rpc, upstream: Upstream, dialect: str, block: Block) -> list[tuple[str, Move]]:
@@ -203,9 +236,12 @@ async def _one_by_one(
 
 
 def _moves(dialect: str, result: msgspec.Raw) -> list[Move]:
-    if dialect == "callTracer":
-        return list(_nested_moves(msgspec.json.decode(result, type=_Frame), is_top=True))
-    return _flat_moves(msgspec.json.decode(result, type=list[_Flat]))
+    try:
+        if dialect == "callTracer":
+            return list(_nested_moves(msgspec.json.decode(result, type=_Frame), is_top=True))
+        return _flat_moves(msgspec.json.decode(result, type=list[_Flat]))
+    except msgspec.ValidationError as error:
+        raise _Foreign(f"no answer of {dialect}: {error}") from error
 
 
 def _nested_moves(frame: _Frame, *, is_top: bool = False) -> Iterator[Move]:

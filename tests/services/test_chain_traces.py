@@ -6,6 +6,7 @@ import pytest
 
 from b3os.reading.traces import DIALECTS
 from tests.emulators.chain import ALICE, BOB, TOKEN
+from tests.emulators.faults import RESULTS, Said
 from tests.emulators.ledger import Inner, Tx, digest
 from tests.services.chain_case import Case
 
@@ -108,6 +109,80 @@ async def test_where_no_upstream_traces_the_transactions_own_transfers_fire_and_
     case.ledger.mine(tx("b", pays(6)))
     await case.settle()
     assert len([method for method, _ in case.view.calls if "trace" in method]) == asked
+    assert [one["traces"] for one in case.source.report()[1]["upstreams"]] == [False]
+
+
+@pytest.mark.parametrize("kind", ["internal", "http502", "malformed", "null", "missing"])
+async def test_who_is_asked_at_a_bad_moment_takes_nothing_back_and_traces_after_it(kind: str) -> None:
+    case = await begun("callTracer")
+    case.ledger.mine(tx("a", pays(1)))
+    assert await case.poll(2) == ["1"]
+    case.master()
+    for method in ("trace_block", "debug_traceBlockByHash"):
+        case.view.fail(kind, method=method)
+    case.ledger.mine(tx("b", pays(2)))
+    assert await case.settle() == ["1"]
+    assert "removed" not in case.notices()[0]
+    case.view.faults.clear()
+    case.ledger.mine(tx("c", pays(3)))
+    assert await case.settle() == ["1", "3"]
+
+
+async def test_an_upstream_that_was_not_asked_yet_may_have_what_the_others_do_not_trace() -> None:
+    case = await begun(views=2)
+    case.network.views[1].tracers = {"trace_block"}
+    case.ledger.mine(tx("a", pays(1)))
+    assert await case.poll(2) == ["1"]
+    case.master()
+    case.network.views[1].fail("silence")
+    case.ledger.grow(30)
+    for _ in range(20):
+        await case.poll()
+    assert "removed" not in case.notices()[0]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "rpc method is not whitelisted",
+        "trace_block is not available on the Free tier - upgrade to Pay As You Go",
+        "tracer not found",
+        "ReferenceError: flatCallTracer is not defined at <eval>:1:2(0)",
+        "JS tracer is not enabled",
+        "method handler crashed",
+        "header not found",
+        "required historical state unavailable (reexec=128)",
+    ],
+)
+async def test_what_refuses_a_method_is_told_from_what_went_wrong(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RESULTS, "words", lambda _: _say(words))
+    case = await begun(*DIALECTS)
+    for method in ("trace_block", "debug_traceBlockByHash"):
+        case.view.fail("words", method=method)
+    case.ledger.mine(tx("a", pays(5)))
+    assert await case.poll(2) == []
+    is_refused = any(word in words for word in ("whitelisted", "tier", "tracer", "Tracer"))
+    assert [one["traces"] for one in case.source.report()[1]["upstreams"]] == [False if is_refused else None]
+
+
+def _say(words: str) -> None:
+    raise Said(-32000, words)
+
+
+async def test_a_plan_without_traces_is_not_one_that_is_used_up() -> None:
+    case = await begun("callTracer")
+    for method in ("trace_block", "debug_traceBlockByHash"):
+        case.view.fail("http402", method=method)
+    case.ledger.mine(tx("a", pays(5)), Tx(digest("plain"), sender=ALICE, to=BOB, value=9))
+    assert await case.poll(2) == ["9"]
+    assert [one["traces"] for one in case.source.report()[1]["upstreams"]] == [False]
+
+
+async def test_a_node_that_answers_every_tracer_with_its_own_steps_does_not_trace() -> None:
+    case = await begun(*DIALECTS[1:])
+    case.view.fail("steps", method="debug_traceBlockByHash")
+    case.ledger.mine(tx("a", pays(5)))
+    assert await case.poll(2) == []
     assert [one["traces"] for one in case.source.report()[1]["upstreams"]] == [False]
 
 
