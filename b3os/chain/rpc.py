@@ -171,7 +171,7 @@ class Rpc:
         raise ChainUnreachable(
             f"chain {self.chain.id} ({self.chain.name}) gave no answer: {'; '.join(problems)[:500]}. "
             "Check its rpcUrls in B3OS_CHAINS."
-        )
+        ) from last
 
     async def _send(self, upstream: Upstream, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[msgspec.Raw]:
         if not upstream.is_pinned:

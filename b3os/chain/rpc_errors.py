@@ -49,7 +49,7 @@ class RpcError(B3osError):
 
 
 class ChainUnreachable(Unavailable):
-    """No upstream of a chain gave an answer."""
+    """No upstream of a chain gave an answer. Its cause is the RpcError of one that said no, if any did."""
 
     code = 503010
 

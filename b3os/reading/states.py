@@ -1,7 +1,8 @@
 """Reading contracts and balances at one block, many at once: through multicall3, or in JSON-RPC batches without it.
 
 A call that fails inside a multicall is asked again alone: another one may have used its gas up, and one that answers
-too much spoils the answers of its batch. What fails alone is the call's own failure and no other's.
+too much, or takes too long, spoils the answers of its batch. What fails alone is the call's own failure and no
+other's, as long as the node answers a call that asks nothing.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from b3os.abi.signature import parse_signature
 from b3os.abi.types import parse_type
 from b3os.chain.blocks import Header
 from b3os.chain.rpc import BATCH, Rpc
-from b3os.chain.rpc_errors import Cause, RpcError, revert_reason
+from b3os.chain.rpc_errors import Cause, ChainUnreachable, RpcError, revert_reason
 from b3os.detect.thresholds import ANSWER, Call, StateWatch, parse_state_watch, read_outputs, state_result
 from b3os.errors import BadInput
 from b3os.reading.blocks import Inconsistent
@@ -26,6 +27,8 @@ _CALLS = [AGGREGATE.inputs[0].type]
 _ANSWERS = [parse_type("(bool,bytes)[]")]
 #: Calls of one multicall: 100 balances of tokens cost 1 to 3 million gas, nodes allow a call 50 million.
 WIDTH = 100
+#: Who has no code: a call answers at once, and says whether the node reads the state of a block at all.
+NOBODY = "0x" + "00" * 20
 #: What a node says of a block that it wants by its number.
 INVALID = (-32602, -32600)
 
@@ -70,7 +73,7 @@ class States:
                 found = await self._through_multicall(where, together)
             left = [call for call in (*together, *apart) if call not in found]
             asks = [_direct(call, where) for call in left]
-            for call, answer in zip(left, await self._ask(asks), strict=True):
+            for call, answer in zip(left, await self._ask(asks, where), strict=True):
                 found[call] = _bytes_of(answer, is_coin=not call[1])
         except RpcError as error:
             if self._names_hashes and error.rpc_code in INVALID:
@@ -91,18 +94,25 @@ class States:
         parts = [tuple(calls[at : at + WIDTH]) for at in range(0, len(calls), WIDTH)]
         asks = [("eth_call", ({"to": contract, "data": _packed(contract, part)}, where)) for part in parts]
         found: dict[Call, Answer] = {}
-        for part, answer in zip(parts, await self._ask(asks), strict=True):
+        for part, answer in zip(parts, await self._ask(asks, where), strict=True):
             await asyncio.sleep(0)  # a millisecond for each
             body = _bytes_of(answer)
             found.update(_unpacked(part, body) if isinstance(body, bytes) else ())
         return found
 
-    async def _ask(self, asks: Sequence[_Ask]) -> list[str | RpcError]:
+    async def _ask(self, asks: Sequence[_Ask], where: Any) -> list[str | RpcError]:
         """Ask in batches; a batch that fails is halved until what fails in it is alone."""
         if len(asks) > BATCH:
-            return [one for at in range(0, len(asks), BATCH) for one in await self._ask(asks[at : at + BATCH])]
+            parts = [asks[at : at + BATCH] for at in range(0, len(asks), BATCH)]
+            return [one for part in parts for one in await self._ask(part, where)]
         try:
             return list(await self._rpc.batch(str, asks))
+        except ChainUnreachable as error:
+            if isinstance(error.__cause__, RpcError):
+                raise  # an upstream wants to be left alone: more requests would get no more out of it
+            await self._rpc.call("eth_call", {"to": NOBODY, "data": "0x"}, where)  # raises when it is not for the batch
+            if len(asks) == 1:
+                return [RpcError("no node answers it: it takes too long, or returns too much", cause=Cause.OTHER)]
         except RpcError as error:
             is_asked_wrongly = self._names_hashes and error.rpc_code in INVALID
             if error.cause in (Cause.MISSING, Cause.RATE, Cause.QUOTA) or is_asked_wrongly:
@@ -110,7 +120,7 @@ class States:
             if len(asks) == 1:
                 return [error]
         middle = len(asks) // 2
-        return [*await self._ask(asks[:middle]), *await self._ask(asks[middle:])]
+        return [*await self._ask(asks[:middle], where), *await self._ask(asks[middle:], where)]
 
 
 async def present(rpc: Rpc, kind: str, payload: dict[str, Any]) -> tuple[dict[str, Any], int]:

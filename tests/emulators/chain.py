@@ -19,7 +19,7 @@ from b3os.abi.signature import keccak
 from b3os.chain.chains import MULTICALL3
 from tests.emulators.contracts import called
 from tests.emulators.dialects import DIALECTS, TOO_MANY_LOGS
-from tests.emulators.faults import Fault, Reply, Said, reply_fault, result_fault
+from tests.emulators.faults import Fault, Reply, Said, Silence, reply_fault, result_fault
 from tests.emulators.ledger import Block, Emitted, Ledger, Tx, digest, has_topics
 from tests.emulators.serving import Served
 from tests.emulators.tracing import traced
@@ -76,11 +76,16 @@ class View:
             found = reply_fault(fault, calls)
             if found is not None:
                 return found
-        if isinstance(asked, list):
-            if not self.takes_batches:
-                return Reply(msgspec.json.encode(_error(None, Said(-32600, "batch requests are not supported"))))
-            return Reply(msgspec.json.encode([self._one(call) for call in reversed(asked)]))
-        return Reply(msgspec.json.encode(self._one(asked)))
+        if isinstance(asked, list) and not self.takes_batches:
+            return Reply(msgspec.json.encode(_error(None, Said(-32600, "batch requests are not supported"))))
+        try:
+            return Reply(
+                msgspec.json.encode(
+                    [self._one(call) for call in reversed(asked)] if isinstance(asked, list) else self._one(asked)
+                )
+            )
+        except Silence:
+            return Reply(b"", 0)
 
     def _active(self, methods: list[str]) -> Iterator[Fault]:
         for fault in list(self.faults):

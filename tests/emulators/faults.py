@@ -15,6 +15,10 @@ class Said(Exception):
         self.message = message
 
 
+class Silence(Exception):
+    """The whole request gets no answer."""
+
+
 class Reply(msgspec.Struct, frozen=True):
     """One HTTP answer; status 0 is none at all."""
 

@@ -10,7 +10,7 @@ from b3os.detect.catalog import check_trigger
 from b3os.detect.thresholds import parse_state_watch
 from b3os.errors import BadInput, StaleEpoch
 from tests.emulators.chain import ALICE, BOB, TOKEN, word
-from tests.emulators.contracts import BURNS, REVERTS
+from tests.emulators.contracts import BURNS, HANGS, REVERTS
 from tests.services.threshold_case import BALANCE, Case
 from tests.simulation.chains import CHAIN_ID
 
@@ -129,7 +129,7 @@ async def test_a_head_that_stands_still_is_not_read_again_and_a_fast_one_not_mor
     assert case.asked("eth_call") - before <= 3
 
 
-@pytest.mark.parametrize("fault", [REVERTS, BURNS, "0x", "0x01", "0x" + "00" * 31])
+@pytest.mark.parametrize("fault", [REVERTS, BURNS, HANGS, "0x", "0x01", "0x" + "00" * 31])
 @pytest.mark.parametrize("has_multicall", [True, False])
 async def test_a_call_that_fails_is_its_own_triggers_error_and_stops_no_other(fault: str, has_multicall: bool) -> None:
     case = Case()
@@ -145,6 +145,38 @@ async def test_a_call_that_fails_is_its_own_triggers_error_and_stops_no_other(fa
     case.ledger.grow(1)
     assert (await case.poll(2))[1:], "it is asked again"
     assert case.book.problems == {}
+
+
+@pytest.mark.parametrize("has_multicall", [True, False])
+async def test_calls_that_nobody_waits_for_stop_no_other_threshold(has_multicall: bool) -> None:
+    case = Case(2)
+    for view in case.network.views:
+        view.has_multicall = has_multicall
+    for number in range(150):
+        case.watch(f"wf{number}", value=str(100 + number))
+    slow = [f"slow{number}() view returns (uint256)" for number in range(3)]
+    for text in slow:
+        case.watch(text[:5], "evm-view", functionSignature=text, value="1")
+    keys = [f"{TOKEN}:0x{parse_signature(text).selector.hex()}" for text in slow]
+    await case.step(case.sets(*((key, HANGS) for key in keys)))
+    assert sorted(case.book.problems) == [("org", text[:5], "root") for text in slow]
+    assert case.errors == []
+    assert await case.step(case.hold(100)) == ["wf0 22"]
+    await case.step(case.sets(*((key, word(1)) for key in keys)))
+    await case.poll(10)
+    assert case.book.problems == {}
+
+
+@pytest.mark.parametrize(("kind", "left"), [("silence", 98), ("rate", 99)])
+async def test_a_node_that_reads_no_state_at_all_is_left_alone_and_no_trigger_is_blamed(kind: str, left: int) -> None:
+    case = Case()
+    for number in range(150):
+        case.watch(f"wf{number}", walletAddress=f"0x{number + 1:040x}")
+    fault = case.view.fail(kind, method="eth_call", times=100)
+    await case.poll()
+    assert fault.times == left, "the batch; and where nothing was said, a call of who has no code"
+    assert case.book.problems == {}
+    assert len(case.errors) == 1
 
 
 @pytest.mark.parametrize(
