@@ -25,7 +25,7 @@ def called(call: dict[str, Any], state: Mapping[str, str], contracts: Contracts,
         return _aggregate(data, state, contracts)
     found = state.get(f"{to}:{data}") or contracts.get((to, data)) or contracts.get((to, data[:10]))
     if data == "0x":
-        return data
+        return "0x"
     if found == HANGS:
         raise Silence
     if found == BURNS:

@@ -237,6 +237,22 @@ async def test_a_master_that_takes_over_neither_repeats_nor_loses_an_edge() -> N
     assert await case.step(case.hold(100)) == ["wf 21", "wf 24"]
 
 
+async def test_a_write_that_is_done_without_its_answer_arriving_is_taken_up_and_repeats_no_edge() -> None:
+    case = Case()
+    case.watch()
+    await case.poll()
+    case.book.loses_answer = True
+    await case.step(case.hold(100))
+    await case.step()
+    await case.step(case.hold(0))
+    case.book.loses_answer = True
+    assert await case.settle() == ["wf 21"]
+    assert await case.step(case.hold(100)) == ["wf 21", f"wf {case.ledger.head}"]
+    await case.settle()
+    assert case.errors == ["the connection was lost"] * 2
+    assert case.notices() == [["finalized"], ["finalized"]]
+
+
 async def test_an_upstream_that_lags_neither_arms_nor_fires_a_trigger() -> None:
     case = Case()
     case.watch()

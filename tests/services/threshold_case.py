@@ -74,7 +74,7 @@ class Case:
             self.clock += 1.0
             try:
                 self.clock += await self.source.poll(self.book.inner.epoch)
-            except (ChainUnreachable, RpcError, ValueError) as error:
+            except (ChainUnreachable, RpcError, ValueError, ConnectionError) as error:
                 self.errors.append(str(error))
                 self.clock += self.source.failed(error)
         return self.fired()

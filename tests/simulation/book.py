@@ -83,6 +83,8 @@ class MemoryEdgeBook:
         self.edges: dict[Name, bytes] = {}
         self.problems: dict[Name, str] = {}
         self.writes = 0
+        #: The next write is done, and its answer does not arrive.
+        self.loses_answer = False
 
     async def position(self, source: str) -> dict[str, Any] | None:
         """Return the stored cursor."""
@@ -113,6 +115,9 @@ class MemoryEdgeBook:
                 self.edges.pop(name, None)
             else:
                 self.edges[name] = msgspec.json.encode(marked)
+        if self.loses_answer:
+            self.loses_answer = False
+            raise ConnectionError("the connection was lost")
         return written
 
     async def tell(self, wrong: Mapping[Name, str], cured: Collection[Name]) -> None:

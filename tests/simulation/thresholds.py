@@ -1,10 +1,10 @@
 """Random histories of a balance on a forking chain, and when its thresholds must have fired in the end.
 
 A history follows from its seed: blocks that change a balance, forks, replicas that lag, upstreams that fail, masters
-that die. At the end all is calm. Of the runs that were not told that their event was removed, each must be in a block
-of the canonical chain in which the condition holds, two of them must have a block between them in which it does not,
-and one must follow the last reading in which it did not if it holds at the end: no edge twice, none lost. By hand:
-`python -m tests.simulation.thresholds --seeds 1000`.
+that die, writes that are done without their answer arriving. At the end all is calm. Of the runs that were not told
+that their event was removed, each must be in a block of the canonical chain in which the condition holds, two of them
+must have a block between them in which it does not, and one must follow the last reading in which it did not if it
+holds at the end: no edge twice, none lost. By hand: `python -m tests.simulation.thresholds --seeds 1000`.
 """
 
 import argparse
@@ -81,10 +81,16 @@ class History:
         self.case.master()
         self.log.append("master")
 
+    def lose(self) -> None:
+        """The next write is done, and its answer does not arrive."""
+        self.case.book.loses_answer = True
+        self.log.append("lose")
+
     async def run(self, steps: int) -> None:
         """Play the history, then let all be calm until everything is final."""
         for _ in range(steps):
-            (act,) = self.random.choices((self.mine, self.fork, self.fault, self.kill), (12, 3, 4, 1))
+            acts = (self.mine, self.fork, self.fault, self.kill, self.lose)
+            (act,) = self.random.choices(acts, (12, 3, 4, 1, 1))
             act()
             for _ in range(self.random.choice((0, 1, 1, 2))):
                 await self.poll()

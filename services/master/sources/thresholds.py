@@ -10,7 +10,7 @@ read in their place.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -25,8 +25,10 @@ from b3os.reading.blocks import Inconsistent, final_height, safe_height
 from b3os.reading.states import Answer, States
 from b3os.reading.tokens import Tokens
 from b3os.store.trigger_notices import LIMIT
+from services.master.chain.book import Written
 from services.master.chain.heads import Heads
 from services.master.chain.place import Policy
+from services.master.chain.reading import Found
 from services.master.thresholds.asking import Asking, backoff_s
 from services.master.thresholds.book import EdgeBook
 from services.master.thresholds.held import Group, Held, Holding
@@ -237,13 +239,20 @@ class ThresholdSource:
         edges = {chosen[slot].row.name: chosen[slot].marked(state) for slot, state in step.states.items()}
         places = {**self.holding.places(), str(group.policy): place}
         state = "finalized" if group.policy == "finalized" else "pending"
-        await self._book.write(self._position(places), step.found, state=state, edges=edges)
+        await self._save(places, step.found, state=state, edges=edges)
         self._open = max(self._open, place[0])
         self._settled = min(self._settled, place[0] - 1)  # many confirmations: the block may be final long since
 
-    def _position(self, places: Mapping[str, Place], final: int | None = None) -> tuple[str, int, dict[str, Any]]:
+    async def _save(
+        self, places: Mapping[str, Place], found: Sequence[Found], *, final: int = -1, **about: Any
+    ) -> Written:
         assert self._epoch is not None, "a poll begins with _begin"
-        return self.name, self._epoch, {"at": places, "final": self._final if final is None else final}
+        cursor = self.name, self._epoch, {"at": places, "final": max(self._final, final)}
+        try:
+            return await self._book.write(cursor, found, **about)
+        except BaseException:
+            self._epoch = None  # it may be done all the same: the next poll begins with what is stored
+            raise
 
     async def _settle(self, head: int) -> None:
         """Decide the events whose blocks are final, and forget what no fork can take back any more."""
@@ -265,8 +274,9 @@ class ThresholdSource:
         changed = [(held, state) for held, state in fresh if state != held.state]
         if fates or changed:
             edges = {held.row.name: held.marked(state) for held, state in changed}
-            cursor = self._position(self.holding.places(), final)
-            written = await self._book.write(cursor, [], state="pending", edges=edges, fates=sorted(fates))
+            written = await self._save(
+                self.holding.places(), [], final=final, state="pending", edges=edges, fates=sorted(fates)
+            )
             for one in written.settled:
                 metrics.CHAIN_SETTLED.labels(str(self.chain.id), one.state).inc()
         for held, state in changed:
