@@ -203,6 +203,26 @@ async def test_a_tracer_that_fails_delays_no_block_and_its_transfers_fire_late()
     assert await case.settle() == ["1", "9", "2"]
 
 
+async def test_a_second_read_that_waits_for_traces_delays_no_block_at_the_front() -> None:
+    case = await begun("callTracer")
+    case.ledger.mine(tx("a", pays(1)))
+    await case.poll(2)
+    case.view.fail("internal", method="debug_traceBlockByHash")
+    case.ledger.mine(tx("b", pays(2)))
+    await case.poll()
+    case.ledger.grow(12)
+    await case.poll(3)
+    for number in range(40):
+        case.ledger.mine(Tx(digest("plain", number), sender=ALICE, to=BOB, value=100 + number))
+        began = case.clock
+        assert str(100 + number) in await case.poll()
+        assert case.clock - began <= case.chain.poll_s
+        if number == 4:
+            case.view.faults.clear()
+    assert case.errors == []
+    assert "2" in case.amounts()
+
+
 async def test_a_tracer_that_is_gone_for_good_takes_nothing_back_and_stops_nothing() -> None:
     case = await begun("callTracer")
     case.ledger.mine(tx("a", pays(1)))

@@ -21,13 +21,13 @@ class SecondRead:
         self._rpc = rpc
         self._reader = reader
         #: Nobody could say what calls inside the transactions of the last blocks did.
-        self._is_partial = False
+        self.is_partial = False
 
     async def read(self, rpc: Rpc, blocks: Sequence[Header], *, patient: bool, now_ms: int) -> list[Found]:
         """Return all events that any of two upstreams has in these blocks."""
         lead = rpc.first()
         found = await self._reader.read(rpc, blocks, patient=patient, now_ms=now_ms, settles=True)
-        self._is_partial = self._reader.is_partial
+        self.is_partial = self._reader.is_partial
         if len(self._rpc.upstreams.order()) < 2:
             return found
         try:
@@ -65,7 +65,7 @@ class SecondRead:
         there = await self._reader.read(self._rpc, [header], patient=True, now_ms=0)
         if (sighting.org_id, sighting.run_id) in {run_of(one) for one in there}:
             return "finalized"
-        if self._is_partial or self._reader.is_partial:
+        if self.is_partial or self._reader.is_partial:
             return "finalized" if header.hash == sighting.block_hash else ""  # the same block is the same event
         return "removed"
 

@@ -68,14 +68,12 @@ class Reader:
     ) -> list[Found]:
         """Return the events in blocks, in order; raises RpcError when that is too much for one read.
 
-        `settles`: no other read follows, so that who is patient takes no block without its traces.
+        `settles`: no other read follows, so that traces have more time.
         """
         seen = await self._sight.logs(rpc, blocks, patient=patient)
         found = await self._log_events(rpc, seen, patient=patient)
         count = self._sight.count
         others = [*await self._sight.transactions(rpc, blocks, settles=settles), *self._sight.turns(blocks)]
-        if settles and patient and self._sight.is_partial:
-            raise Inconsistent(f"chain {self.chain.id}: blocks up to {blocks[-1].height} cannot be traced now")
         found += [self._found(one, one.mark) for one in others]
         metrics.EVENTS.labels(self._source).inc(count + self._sight.count)
         stamp = rfc3339(now_ms)

@@ -22,6 +22,7 @@ from b3os.chain.rpc_errors import Cause, RpcError
 from b3os.detect.matcher import Matcher
 from b3os.reading.blocks import Forked, Inconsistent, final_height, joined, safe_height
 from b3os.reading.spans import Spans
+from b3os.reading.traces import RETRY_S
 from b3os.store.triggers import TriggerRow
 from services.master.chain.begin import block_before, shared_height
 from services.master.chain.book import Book, Fate, Written
@@ -75,6 +76,9 @@ class ChainSource:
         #: The highest block that an upstream has announced, and how many were new at the last poll.
         self._announced = self._gained = 0
         self._failures = 0
+        #: Second reads in a row without their traces, and when the next one is made.
+        self._untraced = 0
+        self._settles_at = float("-inf")
         self._final = self._safe = 0
         self._final_at = self._looked_at = float("-inf")
 
@@ -215,8 +219,8 @@ class ChainSource:
         return is_done and (self._place.final < target or bool(self._place.gaps))
 
     async def _settle(self, place: Place, target: int) -> bool:
-        if self._rpc.upstreams.is_alone():
-            return False  # a second opinion is worth a moment's wait: nothing at the front waits for this
+        if self._rpc.upstreams.is_alone() or self._now() < self._settles_at:
+            return False  # a second opinion, or a trace, is worth a moment's wait: nothing at the front waits for this
         rpc = self._rpc.after(self._rpc.answered)
         first, until = place.final + 1, min(target, place.final + self._batch(rpc))
         try:
@@ -230,6 +234,8 @@ class ChainSource:
         patient = self._failures < PATIENCE
         found = await self._second.read(rpc, blocks, patient=patient, now_ms=self._now_ms())
         self._spans.grow(rpc.answered, len(blocks))
+        if self._waits_for_traces():
+            return False
         pending = await self._book.pending(self.name, last.height)
         fates = await self._second.fates(pending, found, last.height)
         known = [one for one in found if not any(gap.first <= one.block <= gap.last for gap in place.gaps)]
@@ -237,6 +243,14 @@ class ChainSource:
         place.time_ms = max(place.time_ms, last.time_ms)
         written = await self._write(place, found, "finalized", fates)
         self._count(found, known, written)
+        return True
+
+    def _waits_for_traces(self) -> bool:
+        """Note how the traces of a second read fared; says whether it is made again for them."""
+        self._untraced = self._untraced + 1 if self._second.is_partial else 0
+        if not 0 < self._untraced <= PATIENCE:
+            return False
+        self._settles_at = self._now() + RETRY_S
         return True
 
     def _count(self, found: Sequence[Found], known: Sequence[Found], written: Written) -> None:
