@@ -124,7 +124,8 @@ async def save_problems(
         elif cured:
             await tx.execute(_SQL["drop_problems"], *_columns(cured))
         if found:
-            texts = [reason for _, reason, _ in found], [message for _, _, message in found]
+            messages = [message.replace("\0", "\ufffd") for _, _, message in found]  # a text cannot hold U+0000
+            texts = [reason for _, reason, _ in found], messages
             await tx.execute(_SQL["put_problems"], *names, *texts)
 
 

@@ -209,7 +209,8 @@ class View:
 
 
 def _error(id_: Any, said: Said) -> dict[str, Any]:
-    return {"jsonrpc": "2.0", "id": id_, "error": {"code": said.code, "message": said.message}}
+    about = {"code": said.code, "message": said.message} | ({"data": said.data} if said.data else {})
+    return {"jsonrpc": "2.0", "id": id_, "error": about}
 
 
 class Network(Served):

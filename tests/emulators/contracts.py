@@ -12,6 +12,8 @@ AGGREGATE3, ETH_BALANCE = "0x82ad56cb", "0x4d2301cc"
 #: A value that makes a call fail, and one that makes it burn all gas, also that of those after it in a multicall; and
 #: one for which the node works longer than anybody waits.
 REVERTS, BURNS, HANGS = "reverts", "burns", "hangs"
+#: What the data of a revert begins with, Error(string).
+REASON = "0x08c379a0"
 
 Contracts = Mapping[tuple[str, str], str]
 
@@ -30,6 +32,8 @@ def called(call: dict[str, Any], state: Mapping[str, str], contracts: Contracts,
         raise Silence
     if found == BURNS:
         raise Said(-32000, "out of gas")
+    if found is not None and found.startswith(REASON):
+        raise Said(3, "execution reverted", found)
     if found in (None, REVERTS):
         raise Said(3, "execution reverted")
     return found

@@ -9,10 +9,11 @@ import msgspec
 class Said(Exception):
     """A JSON-RPC error."""
 
-    def __init__(self, code: int, message: str) -> None:
+    def __init__(self, code: int, message: str, data: str = "") -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.data = data
 
 
 class Silence(Exception):

@@ -19,7 +19,7 @@ from services.master.sources.thresholds import ThresholdSource
 from services.master.table import Table
 from services.master.thresholds.book import StoredEdgeBook
 from tests.emulators.chain import BOB, TOKEN, Network, word
-from tests.emulators.contracts import REVERTS
+from tests.emulators.contracts import REASON, REVERTS
 from tests.emulators.ledger import Ledger, Tx, digest
 from tests.services.threshold_case import BALANCE
 from tests.simulation.chains import CHAIN_ID
@@ -125,6 +125,15 @@ async def test_a_trigger_whose_call_fails_says_so_until_it_does_not(place: Place
     source, epoch = await place.master("two")
     assert await place.step(source, epoch, word(100)) == 1
     assert await problems_of(place.pool, "org_a", "wf_1") == []
+
+
+async def test_a_reason_that_no_text_of_the_database_can_hold_is_told_without_what_it_cannot(place: Place) -> None:
+    source, epoch = await place.master("one")
+    reason = REASON + word(32)[2:] + word(6)[2:] + b"no\0way".hex().ljust(64, "0")
+    assert await place.step(source, epoch, reason) == 0
+    (problem,) = await problems_of(place.pool, "org_a", "wf_1")
+    assert "no\ufffdway" in problem.message
+    assert await place.step(source, epoch, word(100)) == 1
 
 
 async def test_what_was_known_of_a_trigger_that_is_gone_is_forgotten(place: Place) -> None:
