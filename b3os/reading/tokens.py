@@ -12,8 +12,8 @@ from b3os.errors import BadInput
 SYMBOL, DECIMALS = bytes.fromhex("95d89b41"), bytes.fromhex("313ce567")
 #: Tokens that are remembered; the oldest leave first.
 LIMIT = 10_000
-
-
+#: A contract may answer whatever it likes: bytes that are read as a symbol, and characters that are kept of it.
+MAX_BYTES, MAX_CHARACTERS = 4096, 64
 #: Tokens that are asked at once: what a batch of old blocks brings would else keep the new blocks waiting.
 AT_ONCE = 16
 
@@ -69,6 +69,7 @@ class Tokens:
 
 def _text(data: bytes) -> str | None:
     try:
-        return decode_text(data)
+        text = decode_text(data) if len(data) <= MAX_BYTES else None
     except BadInput:
         return None
+    return text[:MAX_CHARACTERS] if text is not None else None
