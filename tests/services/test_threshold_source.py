@@ -454,6 +454,17 @@ def test_multicall_is_where_each_chain_says() -> None:
     assert {chain.multicall for chain in chains.values() if chain.id != 324} == {MULTICALL3}
 
 
+async def test_a_new_version_that_renames_outputs_gives_their_new_names() -> None:
+    case = Case()
+    text = "reserves() view returns (uint112 {}, uint112 b)"
+    key = f"{TOKEN}:0x{parse_signature(text.format('a')).selector.hex()}"
+    for name in ("old", "new"):
+        case.watch("wf", "evm-view", functionSignature=text.format(name), output="b", value="7")
+        await case.step(case.sets((key, word(1) + word(0)[2:])))
+    await case.step(case.sets((key, word(1) + word(7)[2:])))
+    assert [one["outputs"] for one in case.results()] == [{"new": "1", "b": "7"}]
+
+
 async def test_a_new_version_of_a_trigger_that_cannot_be_read_is_told_again() -> None:
     case = Case()
     case.watch("bad", "evm-view", functionSignature=ANSWER, value="5")

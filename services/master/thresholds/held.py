@@ -72,7 +72,8 @@ class Holding:
         held, known = Held(row, watch), self._group_of.get(slot)
         if known is not None and known.held[slot].mark == held.mark and known.held[slot].row.name == row.name:
             held = known.held[slot]
-            held.row, held.answer, held.problem = row, None, None  # what a version was told is gone with it
+            held.row, held.watch = row, watch  # its outputs may have other names
+            held.answer, held.problem = None, None  # what a version was told is gone with it
             return
         self.drop(slot)
         policy = self._confirmations if watch.policy is None else watch.policy
