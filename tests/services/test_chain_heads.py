@@ -136,6 +136,25 @@ async def test_a_node_without_subscriptions_is_left_alone(server: HeadServer) ->
     await ear.close()
 
 
+async def test_an_address_without_subscriptions_silences_no_other_and_is_left_alone(
+    server: HeadServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.master.chain.heads.BACKOFF_S", (0.01,))
+    refusing = await HeadServer().start()
+    refusing.refuses = True
+    ear = Ear(refusing.url, server.url, block_time_ms=10)
+    for _ in range(3):
+        await server.until(1)
+        await server.drop()
+        await server.until(0)
+    await server.until(1)
+    await server.tell(8)
+    await ear.rest(7)
+    assert refusing.opened == 1
+    await ear.close()
+    await refusing.stop()
+
+
 async def test_an_address_that_does_not_answer_costs_no_time_and_the_next_one_is_tried(
     server: HeadServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

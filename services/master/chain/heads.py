@@ -77,13 +77,19 @@ class Heads:
     async def listen(self) -> None:
         """Keep a subscription until cancelled; returns at once where the chain has no address for one."""
         urls, failures = self._chain.ws_urls, 0
+        rests = dict.fromkeys(urls, self._now())  # until when each is left alone
         while urls:
-            url, before = urls[failures % len(urls)], self._announced
+            left = [url for url in urls if rests[url] <= self._now()]
+            if not left:
+                await asyncio.sleep(min(rests.values()) - self._now())
+                continue
+            url, before = left[failures % len(left)], self._announced
             why, pause_s = "", BACKOFF_S[min(failures, len(BACKOFF_S) - 1)]
             socket = WebSocket(url, _options(self._chain), lambda opened: opened.send(SUBSCRIBE))
             try:
                 why = await self._hear(socket)
-                pause_s = REFUSED_S if why else pause_s
+                if why:
+                    rests[url] = self._now() + REFUSED_S
             except (B3osError, OSError) as error:
                 why = type(error).__name__
             finally:
