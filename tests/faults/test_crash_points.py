@@ -3,6 +3,7 @@
 A point is known by the bytes on a link: what the process was about to say is what it was about to do.
 """
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -54,12 +55,13 @@ def test_r02_death_at_a_named_point_loses_and_repeats_nothing(grow: Grow, name: 
     victim = next(process for process in plant.processes if process.name == point.process)
     spare: list[Any] = []
     victim.links[point.link].strike(is_at(point), lambda: spare.append(victim.kill()), passes=passes)
-    accepted: dict[int, str] = {}
-    if point.process == "api":
+    if name == "admit":
         with pytest.raises(TimeoutError):
             send(plant, workflow, [0], 3.0)
     else:
-        accepted = send(plant, workflow, [0])
+        # A call is answered when its run is stored, while it is handed over: who dies then may have answered or not.
+        with contextlib.suppress(TimeoutError):
+            send(plant, workflow, [0], 3.0)
     until(lambda: spare, what=f"the point {name}")
     victim.ended()
     plant.start(point.process)
