@@ -51,10 +51,14 @@ class Ready(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """One page of organizations: go on after `last`, which is empty when there is none left."""
+    """One page of organizations: go on after `last`, which is empty when there is none left.
+
+    `is_waiting`: some organization had runs that wait, whether there was room for them or not.
+    """
 
     ready: list[Ready]
     last: str
+    is_waiting: bool = False
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -133,4 +137,4 @@ async def forget_workers(pool: Pool) -> None:
 
 def _page(rows: list[Any], orgs: int) -> Page:
     ready = [Ready(row["org_id"], row["id"], row["trigger_source"]) for row in rows if row["id"] is not None]
-    return Page(ready, rows[0]["last"] if rows[0]["orgs"] == orgs else "")
+    return Page(ready, rows[0]["last"] if rows[0]["orgs"] == orgs else "", rows[0]["orgs"] > 0)

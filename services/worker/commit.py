@@ -35,9 +35,10 @@ class Publishes(Protocol):
 
 
 class Claims(Protocol):
-    """Who hears that a run's first commit decided who has it: at once, and then in time to tell others."""
+    """Who hears that a run's first commit decided who has it, and that one was let go: then in time to tell others."""
 
     def decided(self, run_id: str) -> None: ...
+    def let_go(self) -> None: ...
     async def finish(self) -> None: ...
 
 
@@ -98,6 +99,8 @@ class CommitGroup:
                 self._events.extend(moved(event, shift) if event.seq in told else event for event in own)
             if item.claim is not None and self.claims is not None:
                 self.claims.decided(item.run_id)
+            if item.release and self.claims is not None:
+                self.claims.let_go()
             if done.done():
                 continue
             if shift is not None:

@@ -45,6 +45,8 @@ class Sweeper:
         self._next: dict[str, float] = {}
         self._lost_after = ""
         self._fed_after = ""
+        #: Runs waited for room when this worker looked last: one that ends may make room for them.
+        self.is_backlog = False
 
     async def step(self) -> None:
         """Sweep once, if this worker leads."""
@@ -71,6 +73,7 @@ class Sweeper:
         """Hand over runs that wait for room, the organizations in turn; returns how many."""
         page = await self._store.feed(self._fed_after, orgs=ORGS, limit=FEED_LIMIT)
         self._fed_after = page.last
+        self.is_backlog = page.is_waiting
         await self._put(page.ready)
         return len(page.ready)
 

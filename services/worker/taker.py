@@ -48,6 +48,8 @@ class Taker:
         #: Tasks whose runs are claimed, and that the queue still holds.
         self._finished: list[Task] = []
         self._is_hungry = False
+        #: A run of ours was let go since the last look at what waits for room.
+        self._has_left = False
 
     async def take(self, stop: asyncio.Event) -> None:
         """Take until `stop`; waits while the hands are full."""
@@ -83,8 +85,15 @@ class Taker:
             self._finished.append(task)
             self._hands.room_made.set()
 
+    def let_go(self) -> None:
+        """Note that a run ended, or waits: its organization may have room for another."""
+        self._has_left = True
+
     async def finish(self) -> None:
-        """Finish the tasks whose runs are claimed; what the queue does not hear now is told the next time."""
+        """Finish the tasks whose runs are claimed; what the queue does not hear now is told the next time.
+
+        Where runs wait for room, and one of ours may have made some, whoever is free is told to hand them over.
+        """
         tasks, self._finished = self._finished, []
         if tasks:
             try:
@@ -92,6 +101,9 @@ class Taker:
             except BaseException:
                 self._finished += tasks
                 raise
+        if self._has_left and self._sweeper.is_backlog:
+            self._has_left = False
+            await self._queue.call_feeder()
 
     async def extend(self) -> None:
         """Renew the leases of tasks whose runs are not yet claimed: the database may be slow.

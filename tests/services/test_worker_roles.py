@@ -18,6 +18,7 @@ from services.worker.app import Engine
 from services.worker.commit import CommitGroup
 from services.worker.ports import PostgresStore
 from services.worker.runner import Runner, now_ms
+from services.worker.sweeper import Sweeper
 from tests.store.rows import make_workflow
 
 ACT = {"type": "act", "payload": {}, "children": ["end"]}
@@ -196,6 +197,22 @@ async def test_an_organization_holds_its_window_and_no_more(site: Site) -> None:
         return await site.count("status = 'success'") == 12
 
     await site.until(ended, "all ended, though seven were never queued by who admitted them")
+
+
+async def test_a_run_that_ends_lets_the_next_of_its_organization_begin_at_once(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(_: Sweeper) -> None: ...
+
+    monkeypatch.setattr(Sweeper, "step", never)
+    await site.pool.execute("update organizations set run_window = 1 where org_id = 'org_a'")
+    site.start("w1")
+    await site.admit(60)
+
+    async def ended() -> bool:
+        return await site.count("status = 'success'") == 60
+
+    await site.until(ended, "all ended one after the other, and nobody swept")
 
 
 async def test_a_task_that_is_not_ours_is_left_to_others(site: Site) -> None:

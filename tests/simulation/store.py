@@ -356,7 +356,7 @@ class ModelStore:
         chosen = [run for _, _, run in sorted(turns, key=lambda t: t[:2])[:limit]]
         for run in chosen:
             run.queued_at = self.now()
-        return Page([Ready(run.org_id, run.id, run.source) for run in chosen], last)
+        return Page([Ready(run.org_id, run.id, run.source) for run in chosen], last, bool(page))
 
     def _page(self, runs: Sequence[Run], after: str, orgs: int) -> tuple[list[str], str]:
         page = sorted({r.org_id for r in runs if r.org_id > after})[:orgs]

@@ -64,7 +64,8 @@ class StoreContract:
         assert queued == [True] * WINDOW + [False] * 16
         assert [o.is_queued for o in await house.store.accept([event(1, "org_b")])] == [True]
         assert (await house.store.look()).is_waiting
-        assert (await house.store.feed("", orgs=10, limit=100)).ready == []
+        page = await house.store.feed("", orgs=10, limit=100)
+        assert (page.ready, page.is_waiting) == ([], True)
         runs = await house.store.claim([one.run_id for one in noisy[:2]], "w1", 6.0)
         await house.store.commit([part(run, status="success", release=True) for run in runs])
         page = await house.store.feed("", orgs=10, limit=100)
