@@ -60,6 +60,7 @@ def test_r07_a_queued_run_whose_keys_are_gone_is_found(grow: Grow, part: str) ->
     plant = grow()
     workflow = five_nodes(plant)
     accepted = send(plant, workflow, range(5))
+    until(lambda: plant.redis.llen(f"{LANE}pending") == 5, what="all in the queue: calls are answered before")
     forget(plant, part)
     plant.start("worker")
     await_end(plant, workflow, TAKEOVER_S)
@@ -72,6 +73,7 @@ def test_r07_a_taken_run_whose_keys_are_gone_is_found(grow: Grow, part: str) -> 
     plant = grow()
     workflow = five_nodes(plant)
     accepted = send(plant, workflow, range(5))
+    until(lambda: plant.redis.llen(f"{LANE}pending") == 5, what="all in the queue: calls are answered before")
     assert len(take(plant, 5)) == 5
     forget(plant, part)
     plant.start("worker")
@@ -85,6 +87,7 @@ def test_r08_an_id_that_is_known_while_its_task_is_in_no_line_does_not_stop_it(g
     plant = grow()
     workflow = five_nodes(plant)
     accepted = send(plant, workflow, range(5))
+    until(lambda: plant.redis.llen(f"{LANE}pending") == 5, what="all in the queue: calls are answered before")
     forget(plant, "pending")
     assert all(plant.redis.exists(f"{LANE}t:{run_id}") for run_id in accepted.values()), "every id is known"
     plant.start("worker")
